@@ -1,0 +1,179 @@
+//! `Admin`: what administrators see and do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zbus::{DeserializeDict, SerializeDict, Type};
+use zeroize::Zeroize;
+
+use crate::{Error, enrollment::EnrollmentSummary};
+
+/// Which accounts to list. Absent keys do not filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict")]
+pub struct AccountFilter {
+    /// Only accounts whose state is this [`AccountState`], as its number.
+    pub state: Option<u32>,
+}
+
+/// One account in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict")]
+pub struct Account {
+    /// Its name, as the name service spells it.
+    pub name: String,
+    /// Its uid; absent where it was imported and has not logged in yet.
+    pub uid: Option<u32>,
+    /// An [`AccountState`] as its number.
+    pub state: u32,
+    /// How many authenticators are active.
+    pub authenticators: u32,
+    /// Recovery codes that were not used yet.
+    pub recovery_codes_left: u32,
+    /// Wrong codes since the last login.
+    pub failures: u32,
+    /// Seconds until a lock lifts, where there is one.
+    pub locked_for: Option<u64>,
+    /// When the last login was granted, in seconds since the epoch.
+    pub last_used: Option<u64>,
+}
+
+/// How an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AccountState {
+    /// At least one authenticator is active.
+    Active = 1,
+    /// Too many wrong codes: locked for a time.
+    Locked = 2,
+    /// Disabled until an administrator enables it.
+    Disabled = 3,
+    /// Known to the store, but without an active authenticator.
+    NotEnrolled = 4,
+    /// Its record was altered on the disk: every login of it is refused until an administrator resets it.
+    Corrupt = 5,
+}
+
+impl AccountState {
+    /// The state with this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        [Self::Active, Self::Locked, Self::Disabled, Self::NotEnrolled, Self::Corrupt]
+            .into_iter()
+            .find(|state| *state as u32 == number)
+    }
+}
+
+/// A page of [`Account`]s in order of their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct AccountPage {
+    /// At most [`crate::MAX_RECORDS`] accounts.
+    pub accounts: Vec<Account>,
+    /// What to pass as `after` for the next page; empty where this is the last one.
+    pub next: String,
+}
+
+/// One authenticator to import.
+#[derive(Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict")]
+pub struct ImportRecord {
+    /// The account's name.
+    pub account: String,
+    /// A name for the authenticator; absent: the daemon chooses one.
+    pub label: Option<String>,
+    /// `totp` or `hotp`.
+    pub kind: String,
+    /// `SHA1`, `SHA256` or `SHA512`.
+    pub algorithm: String,
+    /// Digits of a code, 6 to 8.
+    pub digits: u32,
+    /// Seconds of a time step, 15 to 120; ignored for `hotp`.
+    pub period: u32,
+    /// The next counter; ignored for `totp`.
+    pub counter: u64,
+    /// The secret's bytes, 10 to 128 of them.
+    pub secret: Vec<u8>,
+}
+
+impl fmt::Debug for ImportRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportRecord")
+            .field("account", &self.account)
+            .field("secret", &"[REDACTED]")
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for ImportRecord {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+/// What became of one [`ImportRecord`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct ImportResult {
+    /// An [`ImportOutcome`] as its number.
+    pub outcome: u32,
+    /// Why, where it was refused; a remark, where it was taken.
+    pub remark: String,
+}
+
+/// How the import of one record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ImportOutcome {
+    /// A new authenticator is active.
+    Added = 1,
+    /// The account has this very secret already; nothing changed.
+    Present = 2,
+    /// Not taken; the remark says why.
+    Refused = 3,
+    /// A new authenticator is active, but the name service does not list the account: its uid is bound at
+    /// its first login.
+    AddedUnbound = 4,
+}
+
+impl ImportOutcome {
+    /// The outcome with this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        [Self::Added, Self::Present, Self::Refused, Self::AddedUnbound]
+            .into_iter()
+            .find(|outcome| *outcome as u32 == number)
+    }
+}
+
+/// What administrators see and do: root, or members of the polkit actions `org.countersign.read`,
+/// `org.countersign.unlock` and `org.countersign.manage`.
+#[zbus::proxy(
+    interface = "org.countersign.Countersign1.Admin",
+    default_service = "org.countersign.Countersign1",
+    default_path = "/org/countersign/Countersign1"
+)]
+pub trait Admin {
+    /// Lists accounts whose names sort after `after`.
+    fn accounts(&self, filter: &AccountFilter, after: &str) -> Result<AccountPage, Error>;
+
+    /// One account in full.
+    fn account(&self, user: &str) -> Result<EnrollmentSummary, Error>;
+
+    /// Lifts a lock. The count of consecutive failures stays.
+    fn unlock(&self, user: &str) -> Result<(), Error>;
+
+    /// Refuses every code of the account until [`Admin::enable`].
+    fn disable(&self, user: &str) -> Result<(), Error>;
+
+    /// Ends [`Admin::disable`], or the disabling by too many failures, and clears the failures.
+    fn enable(&self, user: &str) -> Result<(), Error>;
+
+    /// Forgets every authenticator, recovery code and failure of the account. With `allow_enrolment` greater
+    /// than 0 the account may enrol itself within that many seconds.
+    fn reset(&self, user: &str, allow_enrolment: u64) -> Result<(), Error>;
+
+    /// Imports up to [`crate::MAX_RECORDS`] authenticators in one transaction. Root's alone.
+    fn import(&self, records: &[ImportRecord]) -> Result<Vec<ImportResult>, Error>;
+
+    /// Reads the configuration again; the one in force stays if the new one is wrong.
+    fn reload(&self) -> Result<(), Error>;
+}
