@@ -1,0 +1,332 @@
+//! One account and the decision about one reply. The account's state comes from the store, which vouches for
+//! it; the reply comes from anybody who reaches a prompt.
+
+use std::fmt;
+use std::hint::black_box;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::recovery_code::{Found as FoundRecoveryCode, spend};
+use crate::window::{Found, seek};
+use crate::{Code, Kind, Limits, Moving, Now, Parameters, RecoveryCode, RecoveryKey, Reply, Secret};
+use crate::{StoredRecoveryCode, Throttle, WallTime};
+
+/// By how much the wall clock may have gone back since the last decision before TOTP codes are refused.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(120);
+
+/// How long an HOTP code that was far out is remembered, for the next one to resynchronise. The lock that its own
+/// charge set is added: until it is over nothing is looked at, and without that nobody could resynchronise once
+/// locks have grown to these 5 minutes.
+pub const FAR_KEPT: Duration = Duration::from_secs(300);
+
+/// An authenticator's id, unique within its account, shown as 8 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthenticatorId(pub u32);
+
+/// One thing bound to an account that makes codes.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    /// Its id.
+    pub id: AuthenticatorId,
+    /// Its name.
+    pub label: String,
+    /// Whether its codes are accepted.
+    pub active: bool,
+    /// All that is fixed.
+    pub parameters: Parameters,
+    /// The shared secret.
+    pub secret: Secret,
+    /// All that changes.
+    pub moving: Moving,
+    /// When it was bound.
+    pub created: WallTime,
+    /// When it last let somebody in.
+    pub last_used: Option<WallTime>,
+}
+
+/// All that decides about an account's replies.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Failures, locks, disabling.
+    pub throttle: Throttle,
+    /// Everything bound to it.
+    pub authenticators: Vec<Authenticator>,
+    /// Its recovery codes, used ones too. They belong to the account: they work whether or not an authenticator
+    /// is active.
+    pub recovery_codes: Vec<StoredRecoveryCode>,
+    /// When a reply was last accepted or charged, by the wall clock: more than 2 minutes before it, TOTP is refused.
+    /// A grant sets it; a charge only raises it, or a wrong code would switch that guard off.
+    pub last_decision: Option<WallTime>,
+    /// When a login was last granted.
+    pub last_granted: Option<WallTime>,
+}
+
+/// What a decision needs beside the account and the reply.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Of throttling.
+    pub limits: Limits,
+    /// Under which recovery codes are hashed.
+    pub recovery_key: RecoveryKey,
+}
+
+/// Whether an account's replies are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They are.
+    Open,
+    /// Not for this long.
+    Locked(Duration),
+    /// Not until an administrator enables the account.
+    Disabled,
+}
+
+/// What was decided about a reply, and how the account stands afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Granted or not.
+    pub verdict: Verdict,
+    /// Whether this reply set a lock. The one that disables sets none.
+    pub lock_set: bool,
+    /// Whether this reply disabled the account.
+    pub disabled_now: bool,
+    /// How the account stands now.
+    pub standing: Standing,
+    /// Consecutive failures now (before they were cleared, where granted).
+    pub failures: u32,
+}
+
+/// Granted or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// By this factor; its step, counter or code is spent in the account's state.
+    Granted(Factor),
+    /// For this reason.
+    Refused(Reason),
+}
+
+/// What let somebody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// A code of this authenticator.
+    Authenticator(AuthenticatorId),
+    /// A recovery code; so many are left.
+    RecoveryCode {
+        /// Unused ones.
+        left: u32,
+    },
+}
+
+/// Why a reply was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No such code; charged.
+    Wrong,
+    /// A right code that was accepted before; not charged.
+    Reused,
+    /// Nothing was looked at: locked.
+    Locked,
+    /// Nothing was looked at: disabled.
+    Disabled,
+    /// No code, and the account has neither an active authenticator nor an unused recovery code; charged.
+    NotEnrolled,
+    /// Not a code at all; not charged.
+    Malformed,
+    /// sshd had refused the account already; not charged.
+    BlockedBySshd,
+    /// A right TOTP code, spent or not, but the clock ran backwards; not charged, not spent.
+    ClockBackwards,
+}
+
+impl Account {
+    /// Whether replies are looked at now.
+    #[must_use]
+    pub fn standing(&self, now: &Now) -> Standing {
+        if self.throttle.disabled.is_some() {
+            return Standing::Disabled;
+        }
+        self.throttle.locked_for(now).map_or(Standing::Open, Standing::Locked)
+    }
+
+    /// Decides about a reply and changes the account's state accordingly. The caller must have committed the
+    /// new state before it answers (invariants 1 and 2).
+    ///
+    /// While the account is disabled or locked nothing is looked at, spent or charged; a reply that is no code
+    /// changes nothing either. Where several authenticators know a code, a fresh one lets in before
+    /// [`Reason::ClockBackwards`] refuses, and that before [`Reason::Reused`].
+    pub fn decide(&mut self, reply: &Reply, now: &Now, rules: &Rules) -> Decision {
+        let verdict = match (self.standing(now), reply) {
+            (Standing::Disabled, _) => Verdict::Refused(Reason::Disabled),
+            (Standing::Locked(_), _) => Verdict::Refused(Reason::Locked),
+            (Standing::Open, Reply::BlockedBySshd) => Verdict::Refused(Reason::BlockedBySshd),
+            (Standing::Open, Reply::Malformed) => Verdict::Refused(Reason::Malformed),
+            (Standing::Open, Reply::Code(code)) => self.check_code(*code, now),
+            (Standing::Open, Reply::RecoveryCode(code)) => self.check_recovery_code(code, now, &rules.recovery_key),
+        };
+        match verdict {
+            Verdict::Granted(_) => self.clear_failures(verdict, now),
+            Verdict::Refused(Reason::Wrong | Reason::NotEnrolled) => self.charge(verdict, now, &rules.limits),
+            Verdict::Refused(_) => self.conclude(verdict, now),
+        }
+    }
+
+    /// Unused recovery codes.
+    #[must_use]
+    pub fn recovery_codes_left(&self) -> u32 {
+        let left = self.recovery_codes.iter().filter(|code| code.used.is_none()).count();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Tries a code on every active authenticator, in constant work; the first one in order that accepts it wins.
+    /// Where there is none, the work of the commonest one is done.
+    fn check_code(&mut self, code: Code, now: &Now) -> Verdict {
+        self.forget_old_far_codes(now);
+        let behind = self.clock_is_behind(now);
+        let found: Vec<Found> = self.authenticators.iter().map(|one| one.seek(code, now, behind)).collect();
+        if !self.authenticators.iter().any(|authenticator| authenticator.active) {
+            black_box(seek(&[0; Secret::USUAL], Parameters::COMMON, COMMON_STATE, black_box(code), now));
+        }
+        self.forget_far_codes();
+        for (authenticator, found) in self.authenticators.iter_mut().zip(&found) {
+            if let Found::Fresh(moving) = found {
+                authenticator.moving = *moving;
+                authenticator.last_used = Some(now.wall);
+                return Verdict::Granted(Factor::Authenticator(authenticator.id));
+            }
+        }
+        if found.contains(&Found::ClockBackwards) {
+            return Verdict::Refused(Reason::ClockBackwards);
+        }
+        if found.contains(&Found::Spent) {
+            return Verdict::Refused(Reason::Reused);
+        }
+        for (authenticator, found) in self.authenticators.iter_mut().zip(&found) {
+            if let (Moving::Hotp(hotp), Found::Far(counter)) = (&mut authenticator.moving, found) {
+                hotp.far = Some((*counter, now.wall));
+            }
+        }
+        self.no_match()
+    }
+
+    fn check_recovery_code(&mut self, code: &RecoveryCode, now: &Now, key: &RecoveryKey) -> Verdict {
+        self.forget_far_codes();
+        match spend(&mut self.recovery_codes, &code.digest(key), now.wall) {
+            FoundRecoveryCode::Unused => Verdict::Granted(Factor::RecoveryCode { left: self.recovery_codes_left() }),
+            FoundRecoveryCode::Used => Verdict::Refused(Reason::Reused),
+            FoundRecoveryCode::Nothing => self.no_match(),
+        }
+    }
+
+    fn no_match(&self) -> Verdict {
+        let enrolled = self.authenticators.iter().any(|one| one.active) || self.recovery_codes_left() > 0;
+        Verdict::Refused(if enrolled { Reason::Wrong } else { Reason::NotEnrolled })
+    }
+
+    fn clock_is_behind(&self, now: &Now) -> bool {
+        self.last_decision.and_then(|last| last.since(now.wall)).is_some_and(|behind| behind > CLOCK_TOLERANCE)
+    }
+
+    /// Only the code presented directly after one that was far out resynchronises: whatever else is looked at,
+    /// of whichever kind, ends that chance.
+    fn forget_far_codes(&mut self) {
+        for authenticator in &mut self.authenticators {
+            if let Moving::Hotp(hotp) = &mut authenticator.moving {
+                hotp.far = None;
+            }
+        }
+    }
+
+    fn forget_old_far_codes(&mut self, now: &Now) {
+        let lock = self.throttle.lock;
+        let is_kept = |since: WallTime| {
+            let waiting = lock.filter(|lock| lock.since == since).map_or(Duration::ZERO, |lock| lock.lasts);
+            now.wall.since(since).is_some_and(|age| age <= FAR_KEPT.saturating_add(waiting))
+        };
+        for authenticator in &mut self.authenticators {
+            if let Moving::Hotp(hotp) = &mut authenticator.moving {
+                hotp.far = hotp.far.filter(|(_, since)| is_kept(*since));
+            }
+        }
+    }
+
+    fn clear_failures(&mut self, verdict: Verdict, now: &Now) -> Decision {
+        let failures = self.throttle.failures;
+        self.throttle.clear();
+        self.last_decision = Some(now.wall);
+        self.last_granted = Some(now.wall);
+        Decision { failures, ..self.conclude(verdict, now) }
+    }
+
+    fn charge(&mut self, verdict: Verdict, now: &Now, limits: &Limits) -> Decision {
+        let locks = self.throttle.locks;
+        self.throttle.charge(now, limits);
+        self.last_decision = self.last_decision.max(Some(now.wall));
+        Decision {
+            lock_set: self.throttle.locks > locks,
+            disabled_now: self.throttle.disabled.is_some(),
+            ..self.conclude(verdict, now)
+        }
+    }
+
+    fn conclude(&self, verdict: Verdict, now: &Now) -> Decision {
+        Decision {
+            verdict,
+            lock_set: false,
+            disabled_now: false,
+            standing: self.standing(now),
+            failures: self.throttle.failures,
+        }
+    }
+}
+
+impl Authenticator {
+    /// Whether the reply is a right code of this authenticator, which is spent thereby. For the end of an enrolment:
+    /// the authenticator need not be active, and neither throttling nor the clock's last decision is looked at.
+    #[must_use]
+    pub fn confirm(&mut self, reply: &Reply, now: &Now) -> bool {
+        let Reply::Code(code) = reply else { return false };
+        let Found::Fresh(moving) = seek(self.secret.bytes(), self.parameters, self.moving, *code, now) else {
+            return false;
+        };
+        self.moving = moving;
+        true
+    }
+
+    /// What a code is to this authenticator; nothing where it is not active.
+    fn seek(&self, code: Code, now: &Now, clock_is_behind: bool) -> Found {
+        if !self.active {
+            return Found::Nothing;
+        }
+        match seek(self.secret.bytes(), self.parameters, self.moving, code, now) {
+            Found::Fresh(_) | Found::Spent if clock_is_behind && matches!(self.parameters.kind, Kind::Totp(_)) => {
+                Found::ClockBackwards
+            }
+            found => found,
+        }
+    }
+}
+
+impl fmt::Display for AuthenticatorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A text is not 8 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an authenticator's id has 8 hexadecimal digits")]
+pub struct NotAnId;
+
+impl FromStr for AuthenticatorId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NotAnId);
+        }
+        u32::from_str_radix(text, 16).map(Self).map_err(|_| NotAnId)
+    }
+}
+
+/// The state of the authenticator whose work is done for accounts without one.
+const COMMON_STATE: Moving = Parameters::COMMON.kind.begin(crate::Counter(0));

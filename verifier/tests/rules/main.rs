@@ -1,0 +1,16 @@
+//! The rules, each as a sentence with its figures: the RFCs' vectors, replies, codes, throttling, phantoms.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod codes;
+mod phantoms;
+mod recovery;
+mod replies;
+mod scene;
+mod throttling;
+mod vectors;
