@@ -1,0 +1,344 @@
+//! The command line, as clap reads it. It holds no logic and needs nothing but clap, because the makers of the
+//! man page and of shell completions read it too.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Enrols, lists and unlocks the second factors of this host.
+///
+/// Countersign asks for a code from a phone or a key fob wherever somebody logs in. This tool speaks to its
+/// daemon, countersignd, over the system bus; the daemon decides who may do what.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign",
+    version,
+    max_term_width = 80,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the daemon cannot be reached.\n\n\
+                  Each command has its own help: countersign COMMAND --help"
+)]
+pub(crate) struct Cli {
+    /// Colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    pub(crate) color: ColorChoice,
+
+    /// Speak to the daemon over the bus at this D-Bus address
+    #[arg(long, global = true, value_name = "ADDRESS", hide = true)]
+    pub(crate) bus: Option<String>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Enroll(Enroll),
+    Status(Status),
+    Verify(Verify),
+    RecoveryCodes(RecoveryCodes),
+    Rename(Rename),
+    Remove(Remove),
+    List(List),
+    Unlock(Unlock),
+    Enable(Enable),
+    Disable(Disable),
+    Reset(Reset),
+    Import(Import),
+    Completions(Completions),
+}
+
+/// Add an authenticator: a phone app or a key fob
+///
+/// Shows a QR code and the key, asks for a code, and activates the authenticator only when the code is right.
+/// Then it prints the recovery codes: once, so keep them in a safe place. Ctrl-C before that leaves everything as
+/// it was.
+///
+/// Root may enrol anybody. Others may enrol themselves where the configuration allows it (`self_enrolment`). Whoever
+/// has an authenticator already is asked for one of its codes first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign enroll alice --label phone\n  \
+    sudo countersign enroll bob --kind hotp --digits 8\n  \
+    sudo countersign enroll backup --no-confirm --json\n\n\
+    With --json (needs --no-confirm) it prints one object: account, label, kind, algorithm, digits, period (seconds; \
+    null for hotp), secret (base32), uri, recovery_codes (a list).")]
+pub(crate) struct Enroll {
+    /// The account; by default your own. Under sudo it must be named
+    pub(crate) user: Option<String>,
+    /// A name for the authenticator, such as "phone"
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// How codes are made: by time (totp) or by counting (hotp)
+    #[arg(long, value_enum, ignore_case = true)]
+    pub(crate) kind: Option<Kind>,
+    /// The hash: SHA1, SHA256 or SHA512; many phone apps know SHA1 alone
+    #[arg(long, value_enum, ignore_case = true, hide_possible_values = true)]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Digits of a code: 6, 7 or 8
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(6..=8))]
+    pub(crate) digits: Option<u32>,
+    /// Seconds for which a code is shown (totp): 15 to 120
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(15..=120))]
+    pub(crate) period: Option<u32>,
+    /// Also write the QR code to this new PNG file, which only you can read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) qr_png: Option<std::path::PathBuf>,
+    /// Activate at once, without asking for a code (root alone)
+    #[arg(long)]
+    pub(crate) no_confirm: bool,
+    /// Print one JSON object and nothing else
+    #[arg(long, requires = "no_confirm")]
+    pub(crate) json: bool,
+}
+
+/// By what the codes of an authenticator change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// By time (RFC 6238).
+    #[value(help = "by time: what phone apps do")]
+    Totp,
+    /// By counting (RFC 4226).
+    #[value(help = "by counting: what many key fobs do")]
+    Hotp,
+}
+
+/// The hash of an authenticator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Algorithm {
+    /// HMAC-SHA-1.
+    #[value(name = "SHA1")]
+    Sha1,
+    /// HMAC-SHA-256.
+    #[value(name = "SHA256")]
+    Sha256,
+    /// HMAC-SHA-512.
+    #[value(name = "SHA512")]
+    Sha512,
+}
+
+/// Show the authenticators and recovery codes of an account
+///
+/// Says whether the account is active, locked or disabled, lists its authenticators without their secrets, and
+/// counts the recovery codes that are left. Root may ask about anybody, others about themselves.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    countersign status\n  \
+    sudo countersign status alice\n\n\
+    With --json it prints one object: account, state (active, locked, disabled or not-enrolled), locked_for (seconds \
+    or null), failures, recovery_codes_left, and authenticators, a list of: id, label, kind, algorithm, digits, period \
+    (seconds; null for hotp), active, created, last_used (times in UTC, or null).")]
+pub(crate) struct Status {
+    /// The account; by default your own. Under sudo it must be named
+    pub(crate) user: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Try a code
+///
+/// Asks for a code as a login does and says whether it was accepted. It counts like a login: a right code is used up,
+/// a wrong one is charged. Root may try for anybody, others for themselves.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    countersign verify\n  \
+    sudo countersign verify alice")]
+pub(crate) struct Verify {
+    /// The account; by default your own. Under sudo it must be named
+    pub(crate) user: Option<String>,
+}
+
+/// Make new recovery codes; the old ones stop working
+///
+/// Prints the new codes once. Root may do it for anybody; others for themselves, with a code of an authenticator.
+/// How many are left is shown by `countersign status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    countersign recovery-codes\n  \
+    sudo countersign recovery-codes alice --yes\n\n\
+    With --json (needs --yes, and root) it prints one object: account, recovery_codes (a list).")]
+pub(crate) struct RecoveryCodes {
+    /// The account; by default your own. Under sudo it must be named
+    pub(crate) user: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print JSON
+    #[arg(long, requires = "yes")]
+    pub(crate) json: bool,
+}
+
+/// Give an authenticator another label
+///
+/// Root may do it for anybody; others for themselves, with a code of an authenticator.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign rename alice 3f9a2c01 \"old phone\"")]
+pub(crate) struct Rename {
+    /// The account
+    pub(crate) user: String,
+    /// The authenticator's id, as `countersign status USER` shows it
+    pub(crate) id: String,
+    /// Its new name, 1 to 64 characters
+    pub(crate) label: String,
+}
+
+/// Remove an authenticator for good
+///
+/// Its codes are refused from then on. Root may do it for anybody; others for themselves, with a code of an
+/// authenticator, and never the last one.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign remove alice 3f9a2c01")]
+pub(crate) struct Remove {
+    /// The account
+    pub(crate) user: String,
+    /// The authenticator's id, as `countersign status USER` shows it
+    pub(crate) id: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// List the accounts that Countersign knows
+///
+/// In order of their names, with their state, how many authenticators are active, how many recovery codes are left,
+/// and the wrong codes since the last login. A narrow terminal shows fewer columns. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign list\n  \
+    sudo countersign list --json\n\n\
+    With --json it prints a list of objects: account, uid (or null), state (active, locked, disabled, \
+    not-enrolled or corrupt), authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
+    UTC, or null).")]
+pub(crate) struct List {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Lift the lock of an account
+///
+/// Too many wrong codes lock an account for a time, at most 5 minutes. This ends the lock at once; the count of wrong
+/// codes stays until the next login. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign unlock alice")]
+pub(crate) struct Unlock {
+    /// The account
+    pub(crate) user: String,
+}
+
+/// Accept codes of a disabled account again
+///
+/// Ends `countersign disable`, and the disabling by too many wrong codes. The count of wrong codes starts anew. For
+/// administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign enable alice")]
+pub(crate) struct Enable {
+    /// The account
+    pub(crate) user: String,
+}
+
+/// Refuse every code of an account
+///
+/// Its authenticators and recovery codes are kept, and refused until `countersign enable`. Sessions that are open stay
+/// open. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign disable alice")]
+pub(crate) struct Disable {
+    /// The account
+    pub(crate) user: String,
+}
+
+/// Forget everything about an account
+///
+/// Removes its authenticators, recovery codes and failures, for instance when a phone is lost. It cannot be undone.
+/// Asks first, unless --yes is given. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign reset alice\n  \
+    sudo countersign reset alice --yes --allow-enrolment 24h")]
+pub(crate) struct Reset {
+    /// The account
+    pub(crate) user: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Let the account enrol itself within this time, such as 30m, 24h or 2d
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) allow_enrolment: Option<String>,
+}
+
+/// Take over authenticators from another system
+///
+/// For root alone. Importing the same file twice changes nothing the second time.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Import {
+    #[command(subcommand)]
+    pub(crate) format: ImportFormat,
+}
+
+/// What to import.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportFormat {
+    Otpauth(ImportOtpauth),
+}
+
+/// Import otpauth:// URIs, one a line
+///
+/// The account part of each label is the user: `otpauth://totp/Example:alice?secret=...` is for alice. Blank lines and
+/// lines that begin with # are skipped. A bad line is reported by its number and the rest goes in; exit code 1 then
+/// says that something was refused. The file holds the secrets in clear: delete it afterwards.
+///
+/// For root alone. Importing the same file twice changes nothing the second time.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign import otpauth accounts.txt\n  \
+    gpg -d accounts.gpg | sudo countersign import otpauth -\n\n\
+    With --json it prints one object: added, present, unbound (added, but unknown to the name service so far), refused, \
+    and refused_lines, a list of: line, reason.")]
+pub(crate) struct ImportOtpauth {
+    /// The file; - is the standard input
+    pub(crate) file: std::path::PathBuf,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    countersign completions bash > /usr/share/bash-completion/completions/countersign")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// A shell that can complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash.
+    Bash,
+    /// fish.
+    Fish,
+    /// zsh.
+    Zsh,
+}

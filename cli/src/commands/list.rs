@@ -1,0 +1,126 @@
+//! `countersign list`: the accounts that the daemon knows, page by page. The daemon decides whether the caller may know.
+
+use dbus_api::{Account, AccountFilter, AccountState};
+use serde::Serialize;
+
+use crate::{
+    cli::List,
+    client::{self, Client},
+    commands::{state_name, state_words},
+    failure::Failure,
+    output::{self, Output},
+    table::{Cell, Column, Table},
+    wording::{self, printable},
+};
+
+/// One account as `--json` prints it.
+#[derive(Serialize)]
+struct ReportedAccount<'a> {
+    account: &'a str,
+    uid: Option<u32>,
+    state: &'static str,
+    authenticators: u32,
+    recovery_codes_left: u32,
+    failures: u32,
+    locked_for: Option<u64>,
+    last_used: Option<String>,
+}
+
+/// Runs the command. A page is printed before the next one is fetched: the list may be of any length.
+///
+/// # Errors
+/// What the daemon refuses.
+pub(super) async fn run(arguments: &List, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
+    let admin = Client::connect(bus).await?.admin().await?;
+    let mut printer = if arguments.json { Printer::Json { first: true } } else { Printer::Table(table(output)) };
+    let mut after = String::new();
+    let mut known = 0;
+    loop {
+        let page = admin
+            .accounts(&AccountFilter::default(), &after)
+            .await
+            .map_err(|error| client::explain(&error, "", "list"))?;
+        known += page.accounts.len();
+        output.print(&printer.page(&page.accounts)?)?;
+        // A name that does not grow would make this run for ever.
+        if page.next <= after {
+            break;
+        }
+        after = page.next;
+    }
+    match printer {
+        Printer::Json { first: true } => output.print("[]\n"),
+        Printer::Json { first: false } => output.print("\n]\n"),
+        Printer::Table(_) if known == 0 => {
+            output.say("No account is enrolled. The first: sudo countersign enroll USER")
+        }
+        Printer::Table(_) => Ok(()),
+    }
+}
+
+/// How pages become text.
+enum Printer {
+    Json { first: bool },
+    Table(Table),
+}
+
+impl Printer {
+    fn page(&mut self, accounts: &[Account]) -> Result<String, Failure> {
+        match self {
+            Self::Table(_) if accounts.is_empty() => Ok(String::new()),
+            Self::Table(table) => {
+                let now = output::now();
+                Ok(table.page(&accounts.iter().map(|account| row(account, now)).collect::<Vec<_>>()))
+            }
+            Self::Json { first } => {
+                let mut text = String::new();
+                for account in accounts {
+                    text.push_str(if *first { "[\n  " } else { ",\n  " });
+                    text.push_str(&serde_json::to_string(&report(account)).map_err(std::io::Error::from)?);
+                    *first = false;
+                }
+                Ok(text)
+            }
+        }
+    }
+}
+
+fn report(account: &Account) -> ReportedAccount<'_> {
+    ReportedAccount {
+        account: &account.name,
+        uid: account.uid,
+        state: state_name(AccountState::from_number(account.state)),
+        authenticators: account.authenticators,
+        recovery_codes_left: account.recovery_codes_left,
+        failures: account.failures,
+        locked_for: account.locked_for,
+        last_used: account.last_used.map(wording::iso8601),
+    }
+}
+
+fn table(output: &Output) -> Table {
+    let column = |heading, rank, right| Column { heading, rank, right };
+    let columns = vec![
+        column("ACCOUNT", 0, false),
+        column("UID", 5, true),
+        column("STATE", 0, false),
+        column("AUTHENTICATORS", 3, true),
+        column("RECOVERY", 4, true),
+        column("FAILURES", 2, true),
+        column("LAST LOGIN", 1, false),
+    ];
+    Table::new(columns, output.columns(), output.color())
+}
+
+fn row(account: &Account, now: u64) -> Vec<Cell> {
+    let (state, tone) = state_words(AccountState::from_number(account.state), account.locked_for);
+    vec![
+        printable(&account.name).into(),
+        account.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()).into(),
+        Cell::toned(state, tone),
+        account.authenticators.to_string().into(),
+        account.recovery_codes_left.to_string().into(),
+        account.failures.to_string().into(),
+        account.last_used.map_or_else(|| "never".to_owned(), |then| wording::ago(then, now)).into(),
+    ]
+}

@@ -1,0 +1,128 @@
+//! The commands, a file each, and how one of them is run.
+
+mod completions;
+mod disable;
+mod enable;
+mod enroll;
+mod import;
+mod list;
+mod recovery_codes;
+mod remove;
+mod rename;
+mod reset;
+mod status;
+mod unlock;
+mod verify;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+use dbus_api::AccountState;
+
+use crate::{
+    cli::{Cli, ColorChoice, Command, ImportFormat},
+    failure::{DONE, Failure, USAGE},
+    output::{self, Output},
+    table::Tone,
+};
+
+/// Reads the command line, runs the command and says how it ended.
+pub(crate) fn run() -> ExitCode {
+    let cli = match read_arguments() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and version too come this way. Nobody is left to tell where they cannot be printed.
+            let _ = answer.print();
+            return ExitCode::from(if answer.use_stderr() { USAGE } else { DONE });
+        }
+    };
+    match carry_out(&cli) {
+        Ok(()) => ExitCode::from(DONE),
+        Err(failure) => {
+            let (width, color) = output::stderr_style(cli.color);
+            failure.tell(width, color);
+            ExitCode::from(failure.exit())
+        }
+    }
+}
+
+/// Parses the arguments. clap decides on its own colours before it has read `--color`, so they are looked at here.
+fn read_arguments() -> Result<Cli, clap::Error> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let asks_for = |choice: &str| {
+        arguments.iter().any(|argument| *argument == *format!("--color={choice}"))
+            || arguments.windows(2).any(|pair| pair.iter().eq(["--color", choice]))
+    };
+    let color = match (asks_for("never"), asks_for("always")) {
+        (true, _) => clap::ColorChoice::Never,
+        (false, true) => clap::ColorChoice::Always,
+        (false, false) => clap::ColorChoice::Auto,
+    };
+    let matches = Cli::command().color(color).try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn carry_out(cli: &Cli) -> Result<(), Failure> {
+    let output = Output::open(cli.color)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::refused(format!("the program cannot start: {error}")))?;
+    let outcome = runtime.block_on(dispatch(cli, &output));
+    // A thread may still wait for a line on standard input that nobody will type.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
+    let bus = cli.bus.as_deref();
+    match &cli.command {
+        Command::Enroll(arguments) => enroll::run(arguments, bus, output).await,
+        Command::Status(arguments) => status::run(arguments, bus, output).await,
+        Command::Verify(arguments) => verify::run(arguments, bus, output).await,
+        Command::RecoveryCodes(arguments) => recovery_codes::run(arguments, bus, output).await,
+        Command::Rename(arguments) => rename::run(arguments, bus, output).await,
+        Command::Remove(arguments) => remove::run(arguments, bus, output).await,
+        Command::List(arguments) => list::run(arguments, bus, output).await,
+        Command::Unlock(arguments) => unlock::run(arguments, bus, output).await,
+        Command::Enable(arguments) => enable::run(arguments, bus, output).await,
+        Command::Disable(arguments) => disable::run(arguments, bus, output).await,
+        Command::Reset(arguments) => reset::run(arguments, bus, output).await,
+        Command::Import(arguments) => match &arguments.format {
+            ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
+        },
+        Command::Completions(arguments) => completions::run(arguments, output),
+    }
+}
+
+/// The name of a state in JSON.
+fn state_name(state: Option<AccountState>) -> &'static str {
+    match state {
+        Some(AccountState::Active) => "active",
+        Some(AccountState::Locked) => "locked",
+        Some(AccountState::Disabled) => "disabled",
+        Some(AccountState::NotEnrolled) => "not-enrolled",
+        Some(AccountState::Corrupt) => "corrupt",
+        None => "unknown",
+    }
+}
+
+/// A state for people and its tone.
+fn state_words(state: Option<AccountState>, locked_for: Option<u64>) -> (String, Tone) {
+    match (state, locked_for) {
+        (Some(AccountState::Active), _) => ("active".to_owned(), Tone::Good),
+        (Some(AccountState::Locked), Some(seconds)) => {
+            (format!("locked, {}", crate::wording::duration(seconds)), Tone::Warning)
+        }
+        (Some(AccountState::Locked), None) => ("locked".to_owned(), Tone::Warning),
+        (Some(AccountState::Disabled), _) => ("disabled".to_owned(), Tone::Bad),
+        (Some(AccountState::NotEnrolled), _) => ("not enrolled".to_owned(), Tone::Warning),
+        (Some(AccountState::Corrupt), _) => ("corrupt".to_owned(), Tone::Bad),
+        (None, _) => ("unknown".to_owned(), Tone::Bad),
+    }
+}
+
+/// The width of remarks on standard error.
+fn stderr_width(choice: ColorChoice) -> usize {
+    output::stderr_style(choice).0
+}

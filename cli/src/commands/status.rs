@@ -1,0 +1,146 @@
+//! `countersign status`: what an account has and how it stands. The daemon decides whether the caller may know.
+
+use dbus_api::{AccountState, Authenticator, EnrollmentSummary};
+use serde::Serialize;
+
+use crate::{
+    cli::Status,
+    client::{self, Client},
+    commands::{state_name, state_words},
+    failure::Failure,
+    output::{self, Output},
+    table::{Cell, Column, Table, Tone, paint},
+    wording::{self, printable},
+};
+
+/// With fewer recovery codes left it is time for new ones.
+const FEW_CODES: u32 = 3;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    account: &'a str,
+    state: &'static str,
+    locked_for: Option<u64>,
+    failures: u32,
+    recovery_codes_left: u32,
+    authenticators: Vec<ReportedAuthenticator<'a>>,
+}
+
+/// One authenticator in [`Report`].
+#[derive(Serialize)]
+struct ReportedAuthenticator<'a> {
+    id: &'a str,
+    label: &'a str,
+    kind: &'a str,
+    algorithm: &'a str,
+    digits: u32,
+    period: Option<u32>,
+    active: bool,
+    created: String,
+    last_used: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the daemon refuses.
+pub(super) async fn run(arguments: &Status, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
+    let user = client::account(arguments.user.as_deref(), "status")?;
+    let enrollment = Client::connect(bus).await?.enrollment().await?;
+    let summary =
+        enrollment.list(&user).await.map_err(|error| client::explain(&error, &user, &format!("status {user}")))?;
+    if arguments.json { output.json(&report(&summary)) } else { describe(&summary, output) }
+}
+
+fn state(summary: &EnrollmentSummary) -> AccountState {
+    if summary.disabled {
+        AccountState::Disabled
+    } else if summary.locked_for.is_some() {
+        AccountState::Locked
+    } else if summary.authenticators.iter().any(|authenticator| authenticator.active) {
+        AccountState::Active
+    } else {
+        AccountState::NotEnrolled
+    }
+}
+
+fn report(summary: &EnrollmentSummary) -> Report<'_> {
+    Report {
+        account: &summary.account,
+        state: state_name(Some(state(summary))),
+        locked_for: summary.locked_for,
+        failures: summary.failures,
+        recovery_codes_left: summary.recovery_codes_left,
+        authenticators: summary.authenticators.iter().map(report_authenticator).collect(),
+    }
+}
+
+fn report_authenticator(authenticator: &Authenticator) -> ReportedAuthenticator<'_> {
+    ReportedAuthenticator {
+        id: &authenticator.id,
+        label: &authenticator.label,
+        kind: &authenticator.kind,
+        algorithm: &authenticator.algorithm,
+        digits: authenticator.digits,
+        period: (authenticator.period > 0).then_some(authenticator.period),
+        active: authenticator.active,
+        created: wording::iso8601(authenticator.created),
+        last_used: authenticator.last_used.map(wording::iso8601),
+    }
+}
+
+fn describe(summary: &EnrollmentSummary, output: &Output) -> Result<(), Failure> {
+    let user = printable(&summary.account);
+    let state = state(summary);
+    let (words, tone) = state_words(Some(state), None);
+    output.print(&format!("{user}: {}\n", paint(&words, tone, output.color())))?;
+    if !summary.authenticators.is_empty() {
+        output.print("\n")?;
+        output.print(&authenticators(summary, output))?;
+        output.print("\n")?;
+        output.say(&format!("Recovery codes left: {}", summary.recovery_codes_left))?;
+        output.say(&format!("Wrong codes since the last login: {}", summary.failures))?;
+    }
+    match state {
+        AccountState::Locked => output.say(&format!(
+            "The lock lifts in {}. Sooner: sudo countersign unlock {user}",
+            wording::duration(summary.locked_for.unwrap_or(0))
+        )),
+        AccountState::Disabled => output.say(&format!("Every code is refused until: sudo countersign enable {user}")),
+        AccountState::NotEnrolled => output.say(&format!("Add an authenticator: sudo countersign enroll {user}")),
+        AccountState::Active if summary.recovery_codes_left <= FEW_CODES => {
+            output.say(&format!("New recovery codes: countersign recovery-codes {user}"))
+        }
+        AccountState::Corrupt => output.say(&format!(
+            "Its record was altered on the disk: every login is refused until: sudo countersign reset {user}"
+        )),
+        AccountState::Active => Ok(()),
+    }
+}
+
+fn authenticators(summary: &EnrollmentSummary, output: &Output) -> String {
+    let column = |heading, rank| Column { heading, rank, right: false };
+    let columns =
+        vec![column("ID", 0), column("LABEL", 0), column("CODES", 3), column("LAST LOGIN", 1), column("STATE", 2)];
+    let now = output::now();
+    let rows: Vec<Vec<Cell>> = summary.authenticators.iter().map(|authenticator| row(authenticator, now)).collect();
+    Table::new(columns, output.columns(), output.color()).page(&rows)
+}
+
+fn row(authenticator: &Authenticator, now: u64) -> Vec<Cell> {
+    let state = if authenticator.active { Cell::toned("active", Tone::Good) } else { Cell::toned("off", Tone::Bad) };
+    vec![
+        printable(&authenticator.id).into(),
+        printable(&authenticator.label).into(),
+        codes(&authenticator.kind, &authenticator.algorithm, authenticator.digits, authenticator.period).into(),
+        authenticator.last_used.map_or_else(|| "never".to_owned(), |then| wording::ago(then, now)).into(),
+        state,
+    ]
+}
+
+/// How an authenticator makes its codes, for people.
+pub(super) fn codes(kind: &str, algorithm: &str, digits: u32, period: u32) -> String {
+    let made = format!("{}, {}, {digits} digits", printable(kind).to_uppercase(), printable(algorithm));
+    if period > 0 { format!("{made}, {period} s") } else { made }
+}

@@ -1,0 +1,20 @@
+//! `countersign`: the tool that enrols, lists and unlocks. It decides nothing: the daemon knows who calls and
+//! what that person may do, and everything the daemon says is escaped before it reaches a terminal.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod commands;
+mod failure;
+mod otpauth;
+mod output;
+mod png;
+mod prompt;
+mod qr;
+mod table;
+mod wording;
+
+fn main() -> std::process::ExitCode {
+    commands::run()
+}
