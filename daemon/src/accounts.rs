@@ -1,0 +1,314 @@
+//! Accounts, as the name service (NSS) knows them.
+//!
+//! A name service may be slow, hang or fail: look-ups run on at most four threads, each is bounded in time,
+//! and what cannot be answered is an error, never "no such account".
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::User;
+use tokio::sync::oneshot;
+
+/// Threads that ask the name service.
+const THREADS: usize = 4;
+/// Look-ups that may wait for a thread.
+const QUEUE: usize = 1024;
+/// Found accounts that are remembered.
+const REMEMBERED: usize = 1024;
+/// The longest name that is looked up, in bytes; Linux allows 32, directories more.
+const LONGEST_NAME: usize = 256;
+/// How long one enumeration of all accounts is used.
+const ENUMERATION_KEPT: Duration = Duration::from_secs(60);
+
+/// An account: a name as NSS spells it, with its uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// As NSS spells it, which may differ from what was typed.
+    pub name: String,
+    /// Its uid.
+    pub uid: u32,
+}
+
+/// The name service did not answer. Whoever asked must refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NssError {
+    /// It took longer than it may.
+    #[error("the name service did not answer in time")]
+    Timeout,
+    /// All threads hang in look-ups that are overdue, or too many wait.
+    #[error("the name service hangs")]
+    Busy,
+    /// It answered with an error.
+    #[error("the name service failed: {0}")]
+    Failed(Errno),
+}
+
+/// Looks accounts up. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+/// All accounts that NSS enumerated, and when.
+type Enumerated = (Arc<HashMap<String, u32>>, Instant);
+
+type Lookup = Box<dyn FnOnce() + Send>;
+
+#[derive(Debug)]
+struct Inner {
+    queue: mpsc::SyncSender<Lookup>,
+    waiting: Mutex<mpsc::Receiver<Lookup>>,
+    /// Look-ups that no thread has taken yet.
+    waiting_lookups: Arc<AtomicUsize>,
+    /// The threads, each with the moment at which its present look-up began.
+    threads: Mutex<Vec<Option<Instant>>>,
+    found: Mutex<HashMap<String, (Account, Instant)>>,
+    enumerated: tokio::sync::Mutex<Option<Enumerated>>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Accounts {
+    /// Threads start when they are needed.
+    #[must_use]
+    pub fn new() -> Self {
+        let (queue, waiting) = mpsc::sync_channel(QUEUE);
+        Self {
+            inner: Arc::new(Inner {
+                queue,
+                waiting: Mutex::new(waiting),
+                waiting_lookups: Arc::default(),
+                threads: Mutex::default(),
+                found: Mutex::default(),
+                enumerated: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    /// The account of this name; `None` where NSS says that there is none.
+    ///
+    /// # Errors
+    /// [`NssError`] where NSS did not say.
+    pub async fn resolve(&self, name: &str, settings: crate::config::Nss) -> Result<Option<Account>, NssError> {
+        if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
+            return Ok(None);
+        }
+        if let Some(account) = self.remembered(name, settings.cache.0) {
+            return Ok(Some(account));
+        }
+        let wanted = name.to_owned();
+        let found = self.ask(settings.timeout.0, move || look_up(&wanted)).await??;
+        if let Some(account) = &found {
+            self.remember(name, account);
+        }
+        Ok(found)
+    }
+
+    /// The names and uids of all accounts that NSS enumerates. Directory services often enumerate none.
+    ///
+    /// # Errors
+    /// [`NssError`] where NSS did not answer within ten times the bound of a look-up.
+    pub async fn enumerate(&self, settings: crate::config::Nss) -> Result<Arc<HashMap<String, u32>>, NssError> {
+        let mut kept = self.inner.enumerated.lock().await;
+        if let Some((accounts, _)) = kept.as_ref().filter(|(_, at)| at.elapsed() < ENUMERATION_KEPT) {
+            return Ok(Arc::clone(accounts));
+        }
+        let accounts = Arc::new(self.ask(settings.timeout.0.saturating_mul(10), enumerate_all).await?);
+        *kept = Some((Arc::clone(&accounts), Instant::now()));
+        Ok(accounts)
+    }
+
+    /// Forgets what was found, so that a changed name service is seen at once.
+    pub fn forget(&self) {
+        lock(&self.inner.found).clear();
+    }
+
+    /// Runs a look-up on one of the threads and waits for it, but not for longer than `bound`.
+    async fn ask<T, F>(&self, bound: Duration, look: F) -> Result<T, NssError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        if self.all_hang(bound) {
+            return Err(NssError::Busy);
+        }
+        let (answer, answered) = oneshot::channel();
+        let waiting = Arc::clone(&self.inner.waiting_lookups);
+        waiting.fetch_add(1, Ordering::AcqRel);
+        let lookup: Lookup = Box::new(move || {
+            waiting.fetch_sub(1, Ordering::AcqRel);
+            // A caller that gave up does not hear it.
+            let _ = answer.send(look());
+        });
+        self.inner.queue.try_send(lookup).map_err(|_| NssError::Busy)?;
+        self.start_thread();
+        match tokio::time::timeout(bound, answered).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(NssError::Failed(Errno::EIO)),
+            Err(_) => Err(NssError::Timeout),
+        }
+    }
+
+    /// Whether every thread has been in one look-up for longer than `bound`.
+    fn all_hang(&self, bound: Duration) -> bool {
+        let threads = lock(&self.inner.threads);
+        threads.len() == THREADS && threads.iter().all(|since| since.is_some_and(|since| since.elapsed() > bound))
+    }
+
+    /// Starts another thread where all are in a look-up and one waits.
+    fn start_thread(&self) {
+        let mut threads = lock(&self.inner.threads);
+        let idle = threads.iter().filter(|since| since.is_none()).count();
+        let number = threads.len();
+        if number >= THREADS || self.inner.waiting_lookups.load(Ordering::Acquire) <= idle {
+            return;
+        }
+        let inner = Arc::clone(&self.inner);
+        let thread = std::thread::Builder::new().name(format!("nss-{number}")).stack_size(256 * 1024);
+        if thread.spawn(move || inner.work(number)).is_ok() {
+            threads.push(None);
+        }
+    }
+
+    fn remembered(&self, name: &str, kept: Duration) -> Option<Account> {
+        let found = lock(&self.inner.found);
+        found.get(name).filter(|(_, at)| at.elapsed() < kept).map(|(account, _)| account.clone())
+    }
+
+    fn remember(&self, name: &str, account: &Account) {
+        let mut found = lock(&self.inner.found);
+        if found.len() >= REMEMBERED {
+            found.clear();
+        }
+        found.insert(name.to_owned(), (account.clone(), Instant::now()));
+    }
+}
+
+impl Inner {
+    /// The life of thread `number`: look-ups, one after the other.
+    fn work(&self, number: usize) {
+        loop {
+            let next = lock(&self.waiting).recv();
+            let Ok(lookup) = next else { return };
+            self.mark(number, Some(Instant::now()));
+            lookup();
+            self.mark(number, None);
+        }
+    }
+
+    fn mark(&self, number: usize, since: Option<Instant>) {
+        if let Some(thread) = lock(&self.threads).get_mut(number) {
+            *thread = since;
+        }
+    }
+}
+
+/// getpwnam_r(3), whose ways of saying "not found" are several.
+fn look_up(name: &str) -> Result<Option<Account>, NssError> {
+    match User::from_name(name) {
+        Ok(user) => Ok(user.map(|user| Account { name: user.name, uid: user.uid.as_raw() })),
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Err(error) => Err(NssError::Failed(error)),
+    }
+}
+
+/// All entries by getpwent(3), which is one stream a process: a mutex guards it.
+#[allow(unsafe_code, reason = "nix has no getpwent")]
+fn enumerate_all() -> HashMap<String, u32> {
+    static STREAM: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = lock(&STREAM);
+    let mut accounts = HashMap::new();
+    // SAFETY: setpwent takes nothing; the mutex keeps all users of the stream apart.
+    unsafe { libc::setpwent() };
+    loop {
+        // SAFETY: as above; the entry stays valid until the next call.
+        let entry = unsafe { libc::getpwent() };
+        // SAFETY: a non-null entry points at a passwd until the next getpwent.
+        let Some(entry) = (unsafe { entry.as_ref() }) else { break };
+        // SAFETY: pw_name is a C string as long as the entry is valid.
+        let name = unsafe { CStr::from_ptr(entry.pw_name) };
+        if let Ok(name) = name.to_str() {
+            accounts.entry(name.to_owned()).or_insert(entry.pw_uid);
+        }
+    }
+    // SAFETY: endpwent takes nothing.
+    unsafe { libc::endpwent() };
+    accounts
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::config::{Nss, Span};
+
+    fn settings() -> Nss {
+        Nss { timeout: Span(Duration::from_millis(100)), cache: Span(Duration::ZERO) }
+    }
+
+    #[tokio::test]
+    async fn root_is_found_and_a_stranger_is_not() {
+        let accounts = Accounts::new();
+        let settings = Nss::default();
+        assert_eq!(accounts.resolve("root", settings).await, Ok(Some(Account { name: "root".into(), uid: 0 })));
+        for stranger in ["no-such-account", "", "a\0b", &"x".repeat(300)] {
+            assert_eq!(accounts.resolve(stranger, settings).await, Ok(None), "{stranger:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_enumeration_holds_root() {
+        let accounts = Accounts::new().enumerate(Nss::default()).await.unwrap();
+        assert_eq!(accounts.get("root"), Some(&0));
+    }
+
+    #[tokio::test]
+    async fn a_hanging_look_up_times_out_and_four_of_them_refuse_at_once_until_they_end() {
+        let accounts = Accounts::new();
+        let bound = settings().timeout.0;
+        let (release, hold) = mpsc::channel::<()>();
+        let hold = Arc::new(Mutex::new(hold));
+        for _ in 0..THREADS {
+            let hold = Arc::clone(&hold);
+            assert_eq!(accounts.ask(bound, move || lock(&hold).recv().is_ok()).await, Err(NssError::Timeout));
+        }
+        let before = Instant::now();
+        while accounts.ask(bound, || ()).await != Err(NssError::Busy) {
+            assert!(before.elapsed() < Duration::from_secs(5), "four hanging look-ups never refuse at once");
+        }
+        let asked = Instant::now();
+        assert_eq!(accounts.resolve("root", settings()).await, Err(NssError::Busy));
+        assert!(asked.elapsed() < bound);
+
+        drop(release);
+        while accounts.ask(bound, || ()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert!(accounts.resolve("root", settings()).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn one_hanging_look_up_does_not_hold_the_others() {
+        let accounts = Accounts::new();
+        let (release, hold) = mpsc::channel::<()>();
+        let bound = settings().timeout.0;
+        assert_eq!(accounts.ask(bound, move || hold.recv().is_ok()).await, Err(NssError::Timeout));
+        for _ in 0..32 {
+            assert!(accounts.resolve("root", settings()).await.unwrap().is_some());
+        }
+        drop(release);
+    }
+}

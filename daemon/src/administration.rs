@@ -1,0 +1,267 @@
+//! The stories of administrators: looking, unlocking, disabling, resetting, importing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use dbus_api::{
+    AccountFilter, AccountPage, AccountState, EnrollmentSummary, Error, ImportOutcome, ImportRecord, ImportResult,
+    MAX_RECORDS,
+};
+use verifier::{Authenticator, AuthenticatorId, WallTime};
+
+use crate::audit::{Event, Kind, Outcome};
+use crate::authorizer::Action;
+use crate::caller::Caller;
+use crate::service::{Service, unavailable};
+use crate::store::{Record, StoreError, Transaction, Urgency};
+use crate::{authenticator, clock, summary};
+
+/// The longest name of an account, in bytes.
+const LONGEST_NAME: usize = 256;
+/// The longest time for which `reset` may allow an account to enrol itself.
+const LONGEST_ALLOWANCE: Duration = Duration::from_secs(30 * 86_400);
+
+impl Service {
+    /// Lists accounts whose names sort after `after`.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `InvalidArgument`, `Unavailable`.
+    pub async fn accounts_page(
+        &self,
+        caller: &Caller,
+        filter: &AccountFilter,
+        after: &str,
+    ) -> Result<AccountPage, Error> {
+        self.authorizer().authorize(caller, Action::Read)?;
+        let wanted = match filter.state {
+            None => None,
+            Some(number) => Some(
+                AccountState::from_number(number)
+                    .ok_or_else(|| Error::InvalidArgument(format!("{number} is no state of an account")))?,
+            ),
+        };
+        let listed = self.store().list(after, MAX_RECORDS).await.map_err(|error| unavailable(&error))?;
+        let now = clock::now();
+        let next = match listed.len() {
+            MAX_RECORDS => listed.last().map(|one| one.name().to_owned()).unwrap_or_default(),
+            _ => String::new(),
+        };
+        let accounts = listed
+            .iter()
+            .map(|one| summary::line(one, &now))
+            .filter(|line| wanted.is_none_or(|wanted| line.state == wanted as u32))
+            .collect();
+        Ok(AccountPage { accounts, next })
+    }
+
+    /// One account in full.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `NotEnrolled`, `Unavailable`.
+    pub async fn account(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
+        self.authorizer().authorize(caller, Action::Read)?;
+        let name = self.stored_name(user).await?;
+        let record = self.store().read(&name).await.map_err(|error| unavailable(&error))?;
+        let record = record.ok_or_else(|| nothing_stored(&name))?;
+        Ok(summary::of(&name, Some(&record), &clock::now()))
+    }
+
+    /// Lifts a lock; the count of consecutive failures stays.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `NotEnrolled`, `Unavailable`.
+    pub async fn unlock(&self, caller: &Caller, user: &str) -> Result<(), Error> {
+        self.authorizer().authorize(caller, Action::Unlock)?;
+        self.administer(caller, user, Kind::Unlock, |record| record.account.throttle.unlock()).await
+    }
+
+    /// Refuses every code until the account is enabled.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn disable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
+        self.authorizer().authorize(caller, Action::Manage)?;
+        self.administer(caller, user, Kind::Disable, |record| record.account.throttle.disable()).await
+    }
+
+    /// Ends the disabling and clears the failures.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn enable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
+        self.authorizer().authorize(caller, Action::Manage)?;
+        self.administer(caller, user, Kind::Enable, |record| record.account.throttle.enable()).await
+    }
+
+    /// Makes an account forget everything; it may enrol itself within `allow_enrolment` seconds.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`], and `InvalidArgument`.
+    pub async fn reset(&self, caller: &Caller, user: &str, allow_enrolment: u64) -> Result<(), Error> {
+        self.authorizer().authorize(caller, Action::Manage)?;
+        if allow_enrolment > LONGEST_ALLOWANCE.as_secs() {
+            return Err(Error::InvalidArgument("enrolment may be allowed for 30 days at most".into()));
+        }
+        let name = self.stored_name(user).await?;
+        let mut event = administered(caller, &name, Kind::Reset);
+        event.reason = (allow_enrolment > 0).then(|| format!("enrolment allowed for {allow_enrolment} s"));
+        match self.store().read(&name).await {
+            Ok(None) if allow_enrolment == 0 => return Err(nothing_stored(&name)),
+            // An altered record is removed without being read: this is the way out of it.
+            Ok(_) | Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+        self.store().remove(&name, vec![event]).await.map_err(|error| unavailable(&error))?;
+        // What stays says until when the account may enrol itself: without it, `self_enrolment` would let
+        // whoever holds the first factor bind a new authenticator at once.
+        let until = match allow_enrolment {
+            0 => WallTime(0),
+            seconds => WallTime::from_seconds(clock::wall().seconds().saturating_add(seconds)),
+        };
+        let record = Record {
+            name: name.clone(),
+            uid: None,
+            account: verifier::Account::default(),
+            enrolment_until: Some(until),
+        };
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| tx.record = Some(record));
+        decided.await.map_err(|error| unavailable(&error))?;
+        self.enrollments().account_ended(&name);
+        Ok(())
+    }
+
+    /// Imports up to 500 authenticators. Decisions about logins go first.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `InvalidArgument`, `Unavailable` where nothing was taken. A record that cannot be taken
+    /// is told in its result and stops no other.
+    pub async fn import(&self, caller: &Caller, records: Vec<ImportRecord>) -> Result<Vec<ImportResult>, Error> {
+        self.authorizer().authorize(caller, Action::Import)?;
+        if records.len() > MAX_RECORDS {
+            return Err(Error::InvalidArgument(format!("at most {MAX_RECORDS} records a call")));
+        }
+        // A name service that does not enumerate, or not now, leaves the accounts to be bound at their first login.
+        let uids = self.accounts().enumerate(self.settings().config.nss).await.unwrap_or_default();
+        let caller = caller.clone();
+        let mut results = Vec::with_capacity(records.len());
+        let mut names = Vec::with_capacity(records.len());
+        let mut taken = VecDeque::with_capacity(records.len());
+        for record in &records {
+            results.push(match parse(record) {
+                Ok(authenticator) => {
+                    names.push(record.account.clone());
+                    taken.push_back(authenticator);
+                    None
+                }
+                Err(why) => Some(refused(&why)),
+            });
+        }
+        let decided = self.store().decide_each(names, move |name, tx| match taken.pop_front() {
+            Some(authenticator) => add_imported(tx, &caller, name, uids.get(name).copied(), authenticator),
+            None => refused("not taken"),
+        });
+        let mut decided = decided.await.map_err(|error| unavailable(&error))?.into_iter();
+        let outcome = |decided: Option<Result<ImportResult, StoreError>>| match decided {
+            Some(Ok(result)) => result,
+            Some(Err(error)) => refused(&error.to_string()),
+            None => refused("not taken"),
+        };
+        Ok(results.into_iter().map(|known| known.unwrap_or_else(|| outcome(decided.next()))).collect())
+    }
+
+    /// Changes one account's record in one transaction, with its audit event.
+    async fn administer<F>(&self, caller: &Caller, user: &str, kind: Kind, change: F) -> Result<(), Error>
+    where
+        F: FnOnce(&mut Record) + Send + 'static,
+    {
+        let name = self.stored_name(user).await?;
+        let event = administered(caller, &name, kind);
+        let account = name.clone();
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| {
+            let record = tx.record.as_mut().ok_or_else(|| nothing_stored(&account))?;
+            change(record);
+            tx.events.push(event);
+            Ok(())
+        });
+        decided.await.map_err(|error| unavailable(&error))?
+    }
+
+    /// The name under which an account is stored: as the name service spells it, or as it was typed where the
+    /// name service does not know it any more, so that what it left can be removed.
+    async fn stored_name(&self, user: &str) -> Result<String, Error> {
+        Ok(self.resolve(user).await?.map_or_else(|| user.to_owned(), |account| account.name))
+    }
+}
+
+/// Adds an imported authenticator within a transaction. Importing twice changes nothing.
+fn add_imported(
+    tx: &mut Transaction,
+    caller: &Caller,
+    name: &str,
+    uid: Option<u32>,
+    mut authenticator: Authenticator,
+) -> ImportResult {
+    let record = tx.record.get_or_insert_with(|| Record {
+        name: name.to_owned(),
+        uid,
+        account: verifier::Account::default(),
+        enrolment_until: None,
+    });
+    let existing = &record.account.authenticators;
+    if existing.iter().any(|one| same(one, &authenticator)) {
+        return result(ImportOutcome::Present, "the account has this authenticator already");
+    }
+    if existing.len() >= authenticator::MOST {
+        return refused(&authenticator::too_many().text());
+    }
+    if record.uid.is_some() && uid.is_some() && record.uid != uid {
+        return refused("this name belonged to another uid: countersign reset it first");
+    }
+    while existing.iter().any(|one| one.id == authenticator.id) {
+        authenticator.id = AuthenticatorId(authenticator.id.0.wrapping_add(1));
+    }
+    authenticator.label = authenticator::free_label(existing, &authenticator.label);
+    let mut event = administered(caller, name, Kind::Import);
+    event.authenticator = Some(format!("{} {}", authenticator.id, authenticator.label));
+    record.account.authenticators.push(authenticator);
+    record.uid = record.uid.or(uid);
+    let bound = record.uid.is_some();
+    tx.events.push(event);
+    match bound {
+        true => result(ImportOutcome::Added, ""),
+        false => result(ImportOutcome::AddedUnbound, "the name service does not list this account"),
+    }
+}
+
+/// Whether two authenticators make the same codes.
+fn same(one: &Authenticator, other: &Authenticator) -> bool {
+    one.parameters == other.parameters && one.secret == other.secret
+}
+
+/// Parses a record as strictly as anything that comes over the bus.
+fn parse(record: &ImportRecord) -> Result<Authenticator, String> {
+    let name = &record.account;
+    if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(format!("an account's name has 1 to {LONGEST_NAME} bytes, none of them a control character"));
+    }
+    authenticator::import(record).map_err(|error| error.text())
+}
+
+fn administered(caller: &Caller, account: &str, kind: Kind) -> Event {
+    let mut event = Event::new(clock::wall(), kind, Outcome::Granted);
+    event.account = Some(account.to_owned());
+    event.caller_uid = Some(caller.uid);
+    event
+}
+
+fn nothing_stored(account: &str) -> Error {
+    Error::NotEnrolled(format!("nothing is stored for the account {account:?}"))
+}
+
+fn refused(why: &str) -> ImportResult {
+    result(ImportOutcome::Refused, why)
+}
+
+fn result(outcome: ImportOutcome, remark: &str) -> ImportResult {
+    ImportResult { outcome: outcome as u32, remark: remark.to_owned() }
+}

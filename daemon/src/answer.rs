@@ -1,0 +1,148 @@
+//! What a person and the module are told: the wording, the same for every account (invariant 7).
+
+use std::time::Duration;
+
+use dbus_api::{Action, Denial, Details, Message, MessageKind, Step};
+use verifier::{Decision, Factor, Reason, Standing, Verdict};
+
+use crate::config::Config;
+
+const WRONG: &str = "Wrong code, or one that was used already.";
+const MALFORMED: &str = "That is no code: type the digits that your authenticator shows, or a recovery code.";
+const DISABLED: &str = "Codes are disabled for this account: ask an administrator.";
+const CLOCK: &str = "This host's clock ran backwards: use a recovery code, or ask an administrator.";
+
+/// Asks for a code.
+#[must_use]
+pub fn ask(config: &Config, messages: Vec<Message>) -> Step {
+    Step { messages, action: Action::AskHidden as u32, text: config.prompt.0.clone(), details: Details::default() }
+}
+
+/// Whether this step waits for a reply.
+#[must_use]
+pub fn asks_again(step: &Step) -> bool {
+    matches!(step.action(), Some(Action::AskHidden | Action::AskVisible))
+}
+
+/// Refuses without looking at anything, because of how the account stands.
+#[must_use]
+pub fn closed(standing: Standing, config: &Config) -> Step {
+    let (denial, retry_after, text) = match standing {
+        Standing::Locked(time) => (Denial::Locked, Some(whole_seconds(time)), locked(time)),
+        Standing::Disabled => (Denial::Disabled, None, DISABLED.to_owned()),
+        Standing::Open => (Denial::Refused, None, WRONG.to_owned()),
+    };
+    denied(denial, retry_after, vec![error(text)], config)
+}
+
+/// Refuses a source address that failed over many accounts.
+#[must_use]
+pub fn source_refused(time: Duration, config: &Config) -> Step {
+    let seconds = whole_seconds(time);
+    let text = format!("Too many wrong codes from your address: try again in {seconds} s.");
+    denied(Denial::Locked, Some(seconds), vec![error(text)], config)
+}
+
+/// Tells what was decided. Where `tries_left` is not 0 and the account stands open, it asks again.
+#[must_use]
+pub fn decided(decision: &Decision, tries_left: u32, config: &Config) -> Step {
+    let reason = match decision.verdict {
+        Verdict::Granted(factor) => return granted(factor),
+        Verdict::Refused(reason) => reason,
+    };
+    let said = match reason {
+        Reason::Wrong | Reason::Reused | Reason::NotEnrolled => Some(WRONG),
+        Reason::Malformed => Some(MALFORMED),
+        Reason::ClockBackwards => Some(CLOCK),
+        Reason::BlockedBySshd | Reason::Locked | Reason::Disabled => None,
+    };
+    let mut messages: Vec<Message> = said.map(error).into_iter().collect();
+    if decision.standing != Standing::Open {
+        let mut step = closed(decision.standing, config);
+        step.messages.splice(0..0, messages);
+        return step;
+    }
+    match reason {
+        Reason::BlockedBySshd => denied(Denial::Refused, None, messages, config),
+        Reason::ClockBackwards => denied(Denial::Unavailable, None, messages, config),
+        _ if tries_left > 0 => ask(config, std::mem::take(&mut messages)),
+        _ if config.tries.0 > 1 => denied(Denial::TriesUsedUp, None, messages, config),
+        _ => denied(Denial::Refused, None, messages, config),
+    }
+}
+
+/// Seconds to wait, rounded up, so that nobody comes back a moment too early.
+#[must_use]
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+fn granted(factor: Factor) -> Step {
+    let messages = match factor {
+        Factor::Authenticator(_) => Vec::new(),
+        Factor::RecoveryCode { left } => vec![Message {
+            kind: MessageKind::Info as u32,
+            text: format!("A recovery code was used: {left} are left. New ones: countersign recovery-codes"),
+        }],
+    };
+    Step { messages, action: Action::Granted as u32, text: String::new(), details: Details::default() }
+}
+
+fn denied(denial: Denial, retry_after: Option<u64>, messages: Vec<Message>, config: &Config) -> Step {
+    let fail_delay = u32::try_from(config.fail_delay.0.as_millis()).ok().filter(|delay| *delay > 0);
+    Step {
+        messages,
+        action: Action::Denied as u32,
+        text: String::new(),
+        details: Details { denial: Some(denial as u32), retry_after, fail_delay },
+    }
+}
+
+fn locked(time: Duration) -> String {
+    format!("Too many wrong codes: try again in {} s.", whole_seconds(time))
+}
+
+fn error(text: impl Into<String>) -> Message {
+    Message { kind: MessageKind::Error as u32, text: text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(reason: Reason, standing: Standing) -> Decision {
+        Decision { verdict: Verdict::Refused(reason), lock_set: false, disabled_now: false, standing, failures: 1 }
+    }
+
+    #[test]
+    fn wrong_reused_and_not_enrolled_read_the_same() {
+        let config = Config::default();
+        let steps = [Reason::Wrong, Reason::Reused, Reason::NotEnrolled]
+            .map(|reason| decided(&refused(reason, Standing::Open), 0, &config));
+        assert_eq!(steps[0], steps[1]);
+        assert_eq!(steps[0], steps[2]);
+        assert_eq!(steps[0].action(), Some(Action::Denied));
+        assert_eq!(steps[0].details.denial(), Denial::Refused);
+        assert_eq!(steps[0].details.fail_delay, Some(1000));
+    }
+
+    #[test]
+    fn a_lock_is_told_with_the_seconds_rounded_up() {
+        let locked = Standing::Locked(Duration::from_millis(29_001));
+        let step = decided(&refused(Reason::Wrong, locked), 5, &Config::default());
+        assert_eq!(step.details.denial(), Denial::Locked);
+        assert_eq!(step.details.retry_after, Some(30));
+        let texts: Vec<&str> = step.messages.iter().map(|message| message.text.as_str()).collect();
+        assert_eq!(texts, [WRONG, "Too many wrong codes: try again in 30 s."]);
+    }
+
+    #[test]
+    fn while_tries_are_left_it_asks_again_and_then_it_ends() {
+        let mut config = Config::default();
+        config.tries.0 = 3;
+        let decision = refused(Reason::Malformed, Standing::Open);
+        assert!(asks_again(&decided(&decision, 1, &config)));
+        assert_eq!(decided(&decision, 0, &config).details.denial(), Denial::TriesUsedUp);
+        assert!(!asks_again(&decided(&refused(Reason::BlockedBySshd, Standing::Open), 1, &config)));
+    }
+}

@@ -1,0 +1,469 @@
+//! The story of an enrolment: who binds which authenticator to which account, proved by a code of it.
+//!
+//! The secret leaves the daemon here and nowhere else, once, to the person enrolling (invariant 4).
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use dbus_api::{Confirmation, EnrollmentOptions, EnrollmentSummary, Error, Offer};
+use verifier::{
+    Authenticator, AuthenticatorId, Now, RecoveryCode, RecoveryKey, Reply, Standing, StoredRecoveryCode, recovery_code,
+};
+use zeroize::Zeroizing;
+
+use crate::accounts::Account;
+use crate::audit::{Event, Kind, Outcome};
+use crate::caller::{Caller, ConnectionKey};
+use crate::service::{Service, lock, unavailable};
+use crate::store::{Record, Transaction, Urgency};
+use crate::verification::Fresh;
+use crate::{answer, authenticator, clock, otpauth, random, summary};
+
+/// How long a pending enrolment waits for its code.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Wrong codes that a pending enrolment survives.
+const TRIES: u32 = 5;
+
+/// The pending enrolments, one an account, in memory alone.
+#[derive(Debug, Default)]
+pub struct Enrollments {
+    pending: Mutex<HashMap<String, Pending>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    id: u64,
+    caller: Caller,
+    account: Account,
+    authenticator: Authenticator,
+    tries_left: u32,
+    ends: Instant,
+}
+
+/// Why this caller may change an account's authenticators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    /// Root.
+    Root,
+    /// The account itself, which has none yet.
+    First,
+    /// The account itself, which showed a code of one just now.
+    Code,
+    /// The account itself, which used a recovery code just now: it may replace what it has.
+    Replace,
+}
+
+impl Enrollments {
+    /// Forgets pending enrolments of a connection that is gone.
+    pub fn connection_ended(&self, connection: &ConnectionKey) {
+        lock(&self.pending).retain(|_, pending| pending.caller.connection != *connection);
+    }
+
+    /// Forgets a pending enrolment of an account.
+    pub fn account_ended(&self, account: &str) {
+        lock(&self.pending).remove(account);
+    }
+
+    /// Forgets pending enrolments that nobody confirmed in time.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        lock(&self.pending).retain(|_, pending| pending.ends > now);
+    }
+
+    /// Takes a pending enrolment out, so that one code at a time is looked at.
+    fn take(&self, connection: &ConnectionKey, id: u64) -> Option<Pending> {
+        let mut pending = lock(&self.pending);
+        let found = pending.iter().find(|(_, one)| one.id == id && one.caller.connection == *connection);
+        let account = found.map(|(account, _)| account.clone())?;
+        pending.remove(&account).filter(|one| one.ends > Instant::now())
+    }
+
+    /// Keeps a pending enrolment, unless somebody else's is pending for the account.
+    fn keep(&self, new: Pending) -> Result<(), Error> {
+        let mut pending = lock(&self.pending);
+        let others = pending.get(&new.account.name).filter(|old| old.ends > Instant::now());
+        if others.is_some_and(|old| old.caller.connection != new.caller.connection) {
+            return Err(Error::Busy("somebody is enrolling for this account right now".into()));
+        }
+        pending.insert(new.account.name.clone(), new);
+        Ok(())
+    }
+}
+
+impl Service {
+    /// Begins an enrolment: makes a secret and hands it out, once.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `UnknownAccount`, `InvalidArgument`, `VerificationRequired`, `Locked`, `Disabled`,
+    /// `Busy`, `Unavailable`.
+    pub async fn begin_enrolment(
+        &self,
+        caller: Caller,
+        user: &str,
+        options: EnrollmentOptions,
+    ) -> Result<(u64, Offer), Error> {
+        let no_confirm = options.no_confirm.unwrap_or(false);
+        if no_confirm && !caller.is_root() {
+            return Err(Error::AccessDenied("only root may enrol without confirming a code".into()));
+        }
+        let account = self.own_account(&caller, user).await?;
+        let record = self.store().read(&account.name).await.map_err(|error| unavailable(&error))?;
+        self.right(&caller, &account, record.as_ref())?;
+        let existing = record.as_ref().map_or(&[][..], |record| &record.account.authenticators);
+        let authenticator = authenticator::make(existing, &options, &self.settings().config.enrolment)?;
+        let id = random::id().map_err(authenticator::no_randomness)?;
+        let offer = self.offer(&account, &authenticator);
+        let mut begun = event(&caller, &account.name, Kind::EnrolmentBegun);
+        begun.authenticator = Some(named(&authenticator));
+        let pending =
+            Pending { id, caller, account, authenticator, tries_left: TRIES, ends: Instant::now() + PATIENCE };
+        if no_confirm {
+            let confirmation = self.commit(&pending, None).await?;
+            let mut offer = offer;
+            offer.recovery_codes = Some(confirmation.recovery_codes.clone());
+            return Ok((0, offer));
+        }
+        self.enrollments().keep(pending)?;
+        self.record(begun).await;
+        Ok((id, offer))
+    }
+
+    /// Activates a pending authenticator if `code` is a right one of it.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongCode`, and what [`Service::begin_enrolment`] says: the permission is checked again
+    /// within the transaction.
+    pub async fn confirm_enrolment(
+        &self,
+        connection: &ConnectionKey,
+        id: u64,
+        code: &str,
+    ) -> Result<Confirmation, Error> {
+        let mut pending = self.enrollments().take(connection, id).ok_or_else(no_such_enrolment)?;
+        let result = self.commit(&pending, Some(Reply::parse(code))).await;
+        pending.tries_left = pending.tries_left.saturating_sub(1);
+        if matches!(result, Err(Error::WrongCode(_))) && pending.tries_left > 0 {
+            self.enrollments().keep(pending)?;
+        }
+        result
+    }
+
+    /// Forgets a pending enrolment.
+    pub async fn cancel_enrolment(&self, connection: &ConnectionKey, id: u64) {
+        self.enrollments().take(connection, id);
+    }
+
+    /// What the account has.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `UnknownAccount`, `Unavailable`.
+    pub async fn enrolled(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
+        let account = self.own_account(caller, user).await?;
+        let record = self.store().read(&account.name).await.map_err(|error| unavailable(&error))?;
+        Ok(summary::of(&account.name, record.as_ref(), &clock::now()))
+    }
+
+    /// Gives an authenticator another label.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `VerificationRequired`, `NotEnrolled`, `InvalidArgument`, `Busy`, `Unavailable`.
+    pub async fn rename_authenticator(
+        &self,
+        caller: Caller,
+        user: &str,
+        authenticator: &str,
+        label: &str,
+    ) -> Result<(), Error> {
+        let label = authenticator::parse_label(label)?;
+        self.change(caller, user, authenticator, move |record, id, event| {
+            if record.account.authenticators.iter().any(|one| one.label == label && one.id != id) {
+                return Err(authenticator::label_taken(&label));
+            }
+            let Some(one) = record.account.authenticators.iter_mut().find(|one| one.id == id) else {
+                return Err(no_such_authenticator());
+            };
+            event.kind = Kind::AuthenticatorRenamed;
+            event.reason = Some(format!("was {}", one.label));
+            one.label = label;
+            event.authenticator = Some(named(one));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes an authenticator for good.
+    ///
+    /// # Errors
+    /// As [`Service::rename_authenticator`], and `LastAuthenticator`.
+    pub async fn remove_authenticator(&self, caller: Caller, user: &str, authenticator: &str) -> Result<(), Error> {
+        let is_root = caller.is_root();
+        self.change(caller, user, authenticator, move |record, id, event| {
+            let authenticators = &mut record.account.authenticators;
+            let others_active = authenticators.iter().any(|one| one.active && one.id != id);
+            if !is_root && !others_active {
+                return Err(Error::LastAuthenticator(
+                    "this is the last active authenticator: enrol another one first, or ask an administrator".into(),
+                ));
+            }
+            let Some(at) = authenticators.iter().position(|one| one.id == id) else {
+                return Err(no_such_authenticator());
+            };
+            let removed = authenticators.remove(at);
+            event.kind = Kind::AuthenticatorRemoved;
+            event.authenticator = Some(named(&removed));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Replaces all recovery codes.
+    ///
+    /// # Errors
+    /// As [`Service::rename_authenticator`].
+    pub async fn new_recovery_codes(&self, caller: Caller, user: &str) -> Result<Vec<String>, Error> {
+        let account = self.own_account(&caller, user).await?;
+        let fresh = self.verifications().fresh(&caller.connection, &account.name);
+        let key = self.store().recovery_key();
+        let name = account.name.clone();
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| {
+            let record = changeable(tx, &caller, &account, fresh)?;
+            let codes = make_recovery_codes(record, &key)?;
+            tx.events.push(event(&caller, &account.name, Kind::RecoveryCodes));
+            Ok(codes)
+        });
+        decided.await.map_err(|error| unavailable(&error))?
+    }
+
+    /// Runs a change of one authenticator in one transaction, with its audit event.
+    async fn change<F>(&self, caller: Caller, user: &str, authenticator: &str, change: F) -> Result<(), Error>
+    where
+        F: FnOnce(&mut Record, AuthenticatorId, &mut Event) -> Result<(), Error> + Send + 'static,
+    {
+        let id = authenticator.parse().map_err(|_| no_such_authenticator())?;
+        let account = self.own_account(&caller, user).await?;
+        let fresh = self.verifications().fresh(&caller.connection, &account.name);
+        let name = account.name.clone();
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| {
+            let record = changeable(tx, &caller, &account, fresh)?;
+            let mut event = event(&caller, &account.name, Kind::AuthenticatorRenamed);
+            change(record, id, &mut event)?;
+            tx.events.push(event);
+            Ok(())
+        });
+        decided.await.map_err(|error| unavailable(&error))?
+    }
+
+    /// Whether this caller may enrol for this account now.
+    fn right(&self, caller: &Caller, account: &Account, record: Option<&Record>) -> Result<Right, Error> {
+        let fresh = self.verifications().fresh(&caller.connection, &account.name);
+        may_enrol(caller, account, record, fresh, self.settings().config.self_enrolment, &clock::now())
+    }
+
+    /// Binds the authenticator in one transaction, if its code is right and the caller still may.
+    async fn commit(&self, pending: &Pending, code: Option<Reply>) -> Result<Confirmation, Error> {
+        let (caller, account) = (pending.caller.clone(), pending.account.clone());
+        let fresh = self.verifications().fresh(&caller.connection, &account.name);
+        let self_enrolment = self.settings().config.self_enrolment;
+        let key = self.store().recovery_key();
+        let mut authenticator = pending.authenticator.clone();
+        let decided = self.store().decide(&pending.account.name, Urgency::Login, move |tx| {
+            let now = clock::now();
+            let right = may_enrol(&caller, &account, tx.record.as_ref(), fresh, self_enrolment, &now)?;
+            if code.is_some_and(|code| !authenticator.confirm(&code, &now)) {
+                return Err(Error::WrongCode("this is not the code that the new authenticator shows now".into()));
+            }
+            bind(tx, right, &caller, &account, authenticator, &key)
+        });
+        let bound = decided.await.map_err(|error| unavailable(&error))??;
+        self.verifications().forget_phantom(&pending.account.name);
+        Ok(bound)
+    }
+
+    fn offer(&self, account: &Account, authenticator: &Authenticator) -> Offer {
+        let issuer = match &self.settings().config.issuer {
+            Some(label) => label.0.clone(),
+            None => host_name(),
+        };
+        let parameters = authenticator.parameters;
+        Offer {
+            secret: authenticator.secret.base32().to_string(),
+            uri: otpauth::uri(&issuer, &account.name, authenticator).to_string(),
+            account: account.name.clone(),
+            label: authenticator.label.clone(),
+            kind: parameters.kind.name().into(),
+            algorithm: parameters.algorithm.name().into(),
+            digits: parameters.digits.number().into(),
+            period: summary::period(parameters.kind),
+            recovery_codes: None,
+        }
+    }
+}
+
+/// Whether this caller may enrol for this account, by the record as it is now.
+fn may_enrol(
+    caller: &Caller,
+    account: &Account,
+    record: Option<&Record>,
+    fresh: Option<Fresh>,
+    self_enrolment: bool,
+    now: &Now,
+) -> Result<Right, Error> {
+    if record.is_some_and(|record| record.uid.is_some_and(|uid| uid != account.uid)) {
+        return Err(Error::AccessDenied(format!(
+            "this name belonged to another uid: an administrator must run: countersign reset {}",
+            account.name
+        )));
+    }
+    if caller.is_root() {
+        return Ok(Right::Root);
+    }
+    match record.map(|record| record.account.standing(now)) {
+        Some(Standing::Disabled) => return Err(disabled()),
+        Some(Standing::Locked(time)) => return Err(locked(time)),
+        Some(Standing::Open) | None => {}
+    }
+    let has_active = record.is_some_and(|record| record.account.authenticators.iter().any(|one| one.active));
+    match fresh {
+        Some(fresh) if has_active && fresh.by_code => return Ok(Right::Code),
+        Some(_) if has_active => return Ok(Right::Replace),
+        _ if has_active => return Err(verification_required()),
+        _ => {}
+    }
+    let allowed_until = record.and_then(|record| record.enrolment_until);
+    if self_enrolment && record.is_none() || allowed_until.is_some_and(|until| now.wall < until) {
+        return Ok(Right::First);
+    }
+    Err(Error::AccessDenied("enrolling by yourself is switched off here: ask an administrator".into()))
+}
+
+/// The record, if this caller may change the authenticators that it has.
+fn changeable<'a>(
+    tx: &'a mut Transaction,
+    caller: &Caller,
+    account: &Account,
+    fresh: Option<Fresh>,
+) -> Result<&'a mut Record, Error> {
+    let Some(record) = tx.record.as_mut().filter(|record| !record.account.authenticators.is_empty()) else {
+        return Err(Error::NotEnrolled(format!("{} has no authenticator", account.name)));
+    };
+    match may_enrol(caller, account, Some(record), fresh, false, &clock::now())? {
+        Right::Root | Right::Code => Ok(record),
+        Right::First | Right::Replace => Err(verification_required()),
+    }
+}
+
+/// Binds a new authenticator within a transaction.
+fn bind(
+    tx: &mut Transaction,
+    right: Right,
+    caller: &Caller,
+    account: &Account,
+    authenticator: Authenticator,
+    key: &RecoveryKey,
+) -> Result<Confirmation, Error> {
+    let mut record = tx.record.take().unwrap_or_else(|| Record {
+        name: account.name.clone(),
+        uid: None,
+        account: verifier::Account::default(),
+        enrolment_until: None,
+    });
+    let result = bind_to(&mut record, right, account, authenticator, key);
+    tx.record = Some(record);
+    let (confirmation, removed, label) = result?;
+    for authenticator in removed {
+        let mut event = event(caller, &account.name, Kind::AuthenticatorRemoved);
+        event.authenticator = Some(authenticator);
+        event.reason = Some("replaced".into());
+        tx.events.push(event);
+    }
+    let mut event = event(caller, &account.name, Kind::EnrolmentConfirmed);
+    event.authenticator = Some(label);
+    tx.events.push(event);
+    Ok(confirmation)
+}
+
+/// Changes the record; an error leaves it as it was.
+fn bind_to(
+    record: &mut Record,
+    right: Right,
+    account: &Account,
+    mut authenticator: Authenticator,
+    key: &RecoveryKey,
+) -> Result<(Confirmation, Vec<String>, String), Error> {
+    let authenticators = &record.account.authenticators;
+    let replaced = right == Right::Replace;
+    if !replaced && authenticators.iter().any(|one| one.label == authenticator.label) {
+        return Err(authenticator::label_taken(&authenticator.label));
+    }
+    if authenticators.len() >= authenticator::MOST && !replaced {
+        return Err(authenticator::too_many());
+    }
+    if authenticators.iter().any(|one| one.id == authenticator.id) {
+        authenticator.id = authenticator::free_id(authenticators)?;
+    }
+    let codes = match record.account.recovery_codes_left() {
+        0 => make_recovery_codes(record, key)?,
+        _ => Vec::new(),
+    };
+    let removed = match replaced {
+        true => record.account.authenticators.drain(..).map(|one| named(&one)).collect(),
+        false => Vec::new(),
+    };
+    let (id, label) = (authenticator.id.to_string(), named(&authenticator));
+    record.account.authenticators.push(authenticator);
+    record.uid = Some(account.uid);
+    record.enrolment_until = None;
+    Ok((Confirmation { authenticator: id, recovery_codes: codes }, removed, label))
+}
+
+/// Replaces the recovery codes of a record and returns the new ones' texts.
+fn make_recovery_codes(record: &mut Record, key: &RecoveryKey) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::with_capacity(recovery_code::COUNT);
+    let mut stored = Vec::with_capacity(recovery_code::COUNT);
+    for _ in 0..recovery_code::COUNT {
+        let random: Zeroizing<[u8; 25]> = random::bytes().map_err(authenticator::no_randomness)?;
+        let code = RecoveryCode::from_random(&random);
+        texts.push(code.text().to_string());
+        stored.push(StoredRecoveryCode { digest: code.digest(key), used: None });
+    }
+    record.account.recovery_codes = stored;
+    Ok(texts)
+}
+
+fn event(caller: &Caller, account: &str, kind: Kind) -> Event {
+    let mut event = Event::new(clock::wall(), kind, Outcome::Granted);
+    event.account = Some(account.to_owned());
+    event.caller_uid = Some(caller.uid);
+    event
+}
+
+/// Id and label of an authenticator, for the audit.
+fn named(authenticator: &Authenticator) -> String {
+    format!("{} {}", authenticator.id, authenticator.label)
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
+}
+
+fn no_such_authenticator() -> Error {
+    Error::NotEnrolled("this account has no authenticator of this id".into())
+}
+
+fn no_such_enrolment() -> Error {
+    Error::NotFound("no such enrolment is pending on this connection: begin anew".into())
+}
+
+fn verification_required() -> Error {
+    Error::VerificationRequired("a code of an authenticator that you have must be verified first".into())
+}
+
+fn disabled() -> Error {
+    Error::Disabled("codes are disabled for this account: ask an administrator".into())
+}
+
+fn locked(time: Duration) -> Error {
+    Error::Locked(format!("too many wrong codes: try again in {} s", answer::whole_seconds(time)))
+}

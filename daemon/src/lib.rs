@@ -1,0 +1,195 @@
+//! countersignd: holds the secrets sealed, decides, locks out and writes the audit.
+//!
+//! [`run`] is the story of the process: protect itself, read the configuration, find the key, open the store,
+//! listen, serve, and at the end finish what is under way.
+
+pub mod accounts;
+pub mod administration;
+pub mod answer;
+pub mod audit;
+pub mod authenticator;
+pub mod authorizer;
+pub mod bus;
+pub mod caller;
+pub mod clock;
+pub mod config;
+pub mod enrollment;
+pub mod hardening;
+pub mod options;
+pub mod otpauth;
+pub mod random;
+pub mod service;
+pub mod store;
+pub mod summary;
+pub mod verification;
+
+use std::error::Error;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::audit::syslog::{DEV_LOG, Severity, Syslog};
+use crate::audit::{Event, Kind, Outcome};
+use crate::bus::transport::Unanswered;
+use crate::bus::{private, system};
+use crate::config::Config;
+use crate::options::Options;
+use crate::service::Service;
+use crate::store::{KeySource, MasterKey, Store};
+
+/// How often verifications that nobody answers are looked for.
+const SWEEP: Duration = Duration::from_secs(15);
+/// How often the audit's table is looked at for what need not be kept.
+const PRUNE: Duration = Duration::from_secs(3600);
+/// How long the end of the process waits for what is under way.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until SIGTERM or SIGINT. Fails with a message on standard error and in syslog.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    let syslog = match Syslog::start(Path::new(DEV_LOG)) {
+        Ok(syslog) => syslog,
+        Err(error) => {
+            tell(&format!("cannot run: no thread for syslog: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let served = serve(options, &syslog);
+    if let Err(error) = &served {
+        let text = format!("cannot run: {}", chain(error.as_ref()));
+        tell(&text);
+        syslog.note(Severity::Error, &text);
+    }
+    if !syslog.close(FINISH) {
+        tell("syslog did not take the last lines");
+    }
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {
+    hardening::harden()?;
+    let descriptors = hardening::raise_descriptor_limit();
+    let config = Config::load_or_default(&options.config)?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let (key, source) = MasterKey::load(credentials.as_deref().map(Path::new), &options.state)?;
+    if let KeySource::Created(path) = &source {
+        syslog.note(Severity::Notice, &format!("made a new master key in {}: back it up", path.display()));
+    }
+    let store = Store::open(&options.state, key, syslog.clone())?;
+    let listener = listen(&options.socket)?;
+    let service = Service::new(options.config.clone(), config, store.clone())?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let served = serve_until_told(options, service, listener, descriptors, syslog).await;
+        // What waits for the store is decided, committed and answered before the process ends.
+        store.close().await;
+        served
+    })
+}
+
+async fn serve_until_told(
+    options: &Options,
+    service: Service,
+    listener: UnixListener,
+    descriptors: u64,
+    syslog: &Syslog,
+) -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let unanswered = Unanswered::default();
+    let private = tokio::spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
+    let bus = match system::connect(&options.bus, &service).await {
+        Ok(served) => Some(served),
+        Err(error) => {
+            // The private socket carries logins without a bus; the bus is tried again and again.
+            syslog.note(Severity::Warning, &format!("no system bus yet ({error}); serving the private socket alone"));
+            None
+        }
+    };
+    let (address, on_bus, log) = (options.bus.clone(), service.clone(), syslog.clone());
+    tokio::spawn(async move {
+        system::keep(&address, &on_bus, bus, |text| log.note(Severity::Notice, text)).await;
+    });
+    service.record(Event::new(clock::wall(), Kind::Start, Outcome::Note)).await;
+    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+
+    let mut sweep = tokio::time::interval(SWEEP);
+    let mut prune = tokio::time::interval(PRUNE);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(&service, syslog).await,
+            _ = sweep.tick() => service.sweep().await,
+            _ = prune.tick() => service.prune_audit().await,
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    private.abort();
+    finish(&service, &unanswered).await;
+    service.record(Event::new(clock::wall(), Kind::Stop, Outcome::Note)).await;
+    Ok(())
+}
+
+/// Waits until every call that came in was answered: somebody's code may be spent by it.
+async fn finish(service: &Service, unanswered: &Unanswered) {
+    let answered = async {
+        while unanswered.count() > 0 || service.deciding() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // What the bus connection still has to write.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let _ = tokio::time::timeout(FINISH, answered).await;
+}
+
+/// SIGHUP: all or nothing; what is wrong stands in the log with file, line and key.
+async fn reload(service: &Service, syslog: &Syslog) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, now]);
+    }
+    if let Err(error) = service.reload(None).await {
+        syslog.note(Severity::Error, &format!("the configuration stays as it was: {error}"));
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// The socket that the service manager hands over (sd_listen_fds(3)), or one of our own.
+#[allow(unsafe_code, reason = "a descriptor that was handed over can only be adopted by its number")]
+fn listen(path: &Path) -> Result<UnixListener, Box<dyn Error>> {
+    if let Some(descriptor) = sd_notify::listen_fds()?.next() {
+        // SAFETY: the service manager opened it for this process alone, and it is taken over once.
+        let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        return Ok(UnixListener::from(owned));
+    }
+    private::listen(path).map_err(|error| format!("{}: cannot listen: {error}", path.display()).into())
+}
+
+/// Tells the service manager; without one there is nobody to tell.
+fn notify(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
+}
+
+/// An error with everything that caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Standard error is the service manager's journal.
+#[allow(clippy::print_stderr, reason = "a start that fails is told where the one who started it looks")]
+fn tell(text: &str) {
+    eprintln!("countersignd: {text}");
+}

@@ -1,0 +1,24 @@
+//! The daemon's command line. It holds no secret and no policy.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// countersignd holds the secrets of all second factors sealed, decides about every login, locks out and
+/// writes the audit. It is started by systemd (countersignd.service).
+#[derive(Clone, Debug, Parser)]
+#[command(name = "countersignd", version)]
+pub struct Options {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// The directory of the store and the key: mode 0700, owned by the daemon's user.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
+    pub state: PathBuf,
+    /// The address of the system bus.
+    #[arg(long, value_name = "ADDRESS", default_value = dbus_api::SYSTEM_BUS)]
+    pub bus: String,
+    /// The private D-Bus socket, unless the service manager hands one over.
+    #[arg(long, value_name = "PATH", default_value = dbus_api::PRIVATE_SOCKET)]
+    pub socket: PathBuf,
+}

@@ -1,0 +1,193 @@
+//! The master key: from a systemd credential or from a file that only the daemon can read.
+//!
+//! It is made once, before there is a store, and never replaced: a store whose key is lost is refused, so
+//! that a lost key is an error somebody sees and not a store that silently begins anew.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{DATABASE, seal};
+
+/// The name of the systemd credential (systemd.exec(5), `LoadCredentialEncrypted=`).
+pub const CREDENTIAL: &str = "countersign.key";
+
+/// The name of the key's file in the state directory.
+pub const FILE: &str = "master.key";
+
+/// Bytes of a master key.
+const LENGTH: usize = 32;
+
+/// The key under which everything else is sealed. Zeroised when dropped.
+pub struct MasterKey(seal::SecretBytes);
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey([REDACTED])")
+    }
+}
+
+/// Where the master key came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// This systemd credential.
+    Credential(PathBuf),
+    /// This file.
+    File(PathBuf),
+    /// This file, which was made just now because there was no store yet.
+    Created(PathBuf),
+}
+
+/// Why there is no master key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The store is there, its key is not.
+    #[error(
+        "the store {} exists but its master key does not: restore {} from a backup, or provide the systemd credential {CREDENTIAL}; \
+         a new key would open nothing, so none is made",
+        store.display(), key.display()
+    )]
+    Lost {
+        /// The store.
+        store: PathBuf,
+        /// Where the key was looked for.
+        key: PathBuf,
+    },
+    /// The file is not what a key's file must be.
+    #[error("{} is no usable master key: {what}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        what: String,
+    },
+    /// It could not be read or made.
+    #[error("{}: cannot {what} the master key", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `make`.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl MasterKey {
+    /// Takes the key from the credential `countersign.key` in `credentials` (`$CREDENTIALS_DIRECTORY`), else
+    /// from `master.key` in the state directory; makes that file where there is neither key nor store.
+    ///
+    /// # Errors
+    /// The key is lost, unusable (mode, owner, kind, length) or cannot be read or made.
+    pub fn load(credentials: Option<&Path>, state: &Path) -> Result<(Self, KeySource), KeyError> {
+        if let Some(path) = credentials.map(|directory| directory.join(CREDENTIAL)) {
+            match open(&path) {
+                Ok(file) => return Ok((read(file, &path)?, KeySource::Credential(path))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(KeyError::Io { path, what: "read", source }),
+            }
+        }
+        let path = state.join(FILE);
+        match open(&path) {
+            Ok(file) => {
+                check_private(&file, &path)?;
+                Ok((read(file, &path)?, KeySource::File(path)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::first(state, path),
+            // O_NOFOLLOW answers ELOOP for a symbolic link (open(2)).
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                Err(KeyError::Unusable { path, what: "it is a symbolic link; put the file itself there".to_owned() })
+            }
+            Err(source) => Err(KeyError::Io { path, what: "read", source }),
+        }
+    }
+
+    /// Takes 32 bytes as the key.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; LENGTH]) -> Self {
+        Self(Box::new(Zeroizing::new(*bytes)))
+    }
+
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    fn first(state: &Path, path: PathBuf) -> Result<(Self, KeySource), KeyError> {
+        let store = state.join(DATABASE);
+        match fs::symlink_metadata(&store) {
+            Ok(_) => return Err(KeyError::Lost { store, key: path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(KeyError::Io { path: store, what: "make", source }),
+        }
+        match make(state, &path) {
+            Ok(key) => Ok((key, KeySource::Created(path))),
+            Err(source) => Err(KeyError::Io { path, what: "make", source }),
+        }
+    }
+}
+
+/// Opens without following a link at the end and without waiting for a writer, were it a FIFO.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}
+
+fn check_private(file: &File, path: &Path) -> Result<(), KeyError> {
+    let unusable = |what: String| KeyError::Unusable { path: path.to_owned(), what };
+    let metadata = file.metadata().map_err(|source| KeyError::Io { path: path.to_owned(), what: "read", source })?;
+    let us = nix::unistd::geteuid().as_raw();
+    if metadata.uid() != us {
+        return Err(unusable(format!(
+            "it belongs to uid {}, not to {us}; run: chown {us} {}",
+            metadata.uid(),
+            path.display()
+        )));
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode != 0o400 {
+        return Err(unusable(format!("its mode is {mode:04o}, not 0400; run: chmod 0400 {}", path.display())));
+    }
+    Ok(())
+}
+
+fn read(file: File, path: &Path) -> Result<MasterKey, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), what: "read", source };
+    let unusable = |what: String| KeyError::Unusable { path: path.to_owned(), what };
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(unusable("it is no regular file".to_owned()));
+    }
+    let mut key = MasterKey(Box::new(Zeroizing::new([0; LENGTH])));
+    let mut file = file;
+    match file.read_exact(key.0.as_mut_slice()) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(unusable(format!("it is shorter than {LENGTH} bytes; restore it from a backup")));
+        }
+        other => other.map_err(io)?,
+    }
+    if file.read(&mut [0; 1]).map_err(io)? != 0 {
+        return Err(unusable(format!("it is longer than {LENGTH} bytes; it must hold the key alone, not as text")));
+    }
+    Ok(key)
+}
+
+/// Makes a key that is durable before anything is sealed under it: temporary file, fsync, rename, fsync of
+/// the directory.
+fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
+    let mut key = MasterKey(Box::new(Zeroizing::new([0; LENGTH])));
+    getrandom::fill(key.0.as_mut_slice()).map_err(|_| io::Error::other("the random number generator failed"))?;
+    let temporary = state.join(format!(".{FILE}.new"));
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
+    file.write_all(key.bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(state)?.sync_all()?;
+    Ok(key)
+}

@@ -1,0 +1,410 @@
+//! The database: opened so that nobody else has it, worked on in batches of decisions, one commit a batch.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement};
+use verifier::{RecoveryKey, WallTime};
+use zeroize::Zeroizing;
+
+use super::accounts::Accounts;
+use super::decoy;
+use super::schema::{self, Found};
+use super::seal::{self, Keys, Sealed, SecretBytes};
+use super::trail::{Trail, is_type};
+use super::writer::Job;
+use super::{DATABASE, LOCK, Listed, Record, StoreError, Transaction, Urgency};
+use crate::audit::chain::{AuditKey, AuditRecord};
+use crate::audit::{Event, Kind, Outcome};
+
+/// Why a job could not be done.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// This job alone is refused.
+    Refused(StoreError),
+    /// The database does not work: the whole batch is refused.
+    Engine(rusqlite::Error),
+}
+
+/// The keys that a store works with.
+pub(super) struct Vault {
+    pub(super) keys: Keys,
+    pub(super) audit: AuditKey,
+    pub(super) recovery: RecoveryKey,
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl Trouble {
+    /// A row that holds what was never written is the account's trouble alone; all else is the database's.
+    pub(super) fn reading(error: rusqlite::Error, account: &str) -> Self {
+        if is_type(&error) {
+            let what = "a row of it cannot be read".to_owned();
+            return Self::Refused(StoreError::Corrupt { account: account.to_owned(), what });
+        }
+        Self::Engine(error)
+    }
+}
+
+/// Checks the state directory and takes the lock that keeps a second daemon out while the file is open.
+pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
+    let directory = |what: String| StoreError::Directory { path: state.to_owned(), what };
+    let metadata = fs::metadata(state).map_err(|error| directory(error.to_string()))?;
+    if !metadata.is_dir() {
+        return Err(directory("it is no directory".to_owned()));
+    }
+    let us = nix::unistd::geteuid().as_raw();
+    if metadata.uid() != us {
+        return Err(directory(format!("it belongs to uid {}, not to {us}", metadata.uid())));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let mode = metadata.mode() & 0o7777;
+        return Err(directory(format!("others may enter it (mode {mode:04o}); run: chmod 0700 {}", state.display())));
+    }
+    let path = state.join(LOCK);
+    let open = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path);
+    let file = open.map_err(|error| directory(format!("{LOCK}: {error}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: state.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(directory(format!("{LOCK}: {error}"))),
+    }
+}
+
+/// Opens the store, making it where there is none.
+pub(super) fn open_or_make(state: &Path, keys: Keys) -> Result<(Connection, Vault, bool), StoreError> {
+    let path = state.join(DATABASE);
+    let absent = match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.len() == 0 => {
+            let what = "it is empty, which a store never is; restore it from a backup";
+            return Err(StoreError::Unavailable(format!("{}: {what}", path.display())));
+        }
+        Ok(_) => false,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(StoreError::Unavailable(format!("{}: {error}", path.display()))),
+    };
+    if absent {
+        make(state, &path, &keys)?;
+    }
+    let (connection, vault) = open(state, keys)?;
+    Ok((connection, vault, absent))
+}
+
+/// Opens a store that is there. What the write-ahead log holds is written to the database anew, so that pages
+/// whose fsync failed once are not taken for written.
+pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), StoreError> {
+    let path = state.join(DATABASE);
+    restrict(&path)?;
+    let connection = connect(&path)?;
+    if schema::prepare(&connection, &path)? == Found::Empty {
+        return Err(StoreError::Foreign { path });
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    check_key(&connection, &keys)?;
+    schema::migrate(&connection)?;
+    connection.execute_batch("COMMIT")?;
+    checkpoint(&connection)?;
+    let audit = AuditKey::new(sealed_key(&connection, &keys, "audit")?);
+    let recovery = RecoveryKey(**sealed_key(&connection, &keys, "recovery")?);
+    Ok((connection, Vault { keys, audit, recovery }))
+}
+
+/// Writes everything into the database itself and empties the write-ahead log.
+pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy != 0 {
+        return Err(StoreError::Unavailable("the write-ahead log is in use".to_owned()));
+    }
+    Ok(())
+}
+
+/// Makes a store under another name and renames it, so that a half-made one is never taken for a store.
+fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
+    let unavailable =
+        |error: io::Error| StoreError::Unavailable(format!("{}: cannot make it: {error}", path.display()));
+    let temporary = state.join(format!(".{DATABASE}.new"));
+    for leftover in [temporary.clone(), state.join(format!(".{DATABASE}.new-journal"))] {
+        match fs::remove_file(leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(error)),
+            _ => {}
+        }
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(unavailable)?;
+    let connection = connect(&temporary)?;
+    connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
+    schema::migrate(&connection)?;
+    connection
+        .execute("INSERT INTO store VALUES (1, ?1, ?2, 0)", (keys.id.to_string(), wall_clock().0.cast_signed()))?;
+    let recovery = seal::random()?;
+    let audit = seal::random()?;
+    for (name, key) in [("recovery", &recovery), ("audit", &audit)] {
+        let Sealed { nonce, bytes } = keys.seal(key.as_slice(), &keys.associated_key(name))?;
+        connection.execute("INSERT INTO keys VALUES (?1, ?2, ?3, ?4)", (name, keys.id.to_string(), nonce, bytes))?;
+    }
+    Trail::found(&connection, &AuditKey::new(audit), **seal::random()?)?;
+    connection.execute_batch("COMMIT")?;
+    connection.close().map_err(|(_, error)| error)?;
+    file.sync_all().map_err(unavailable)?;
+    fs::rename(&temporary, path).map_err(unavailable)?;
+    File::open(state).and_then(|directory| directory.sync_all()).map_err(unavailable)
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// A restored copy may have come with another mode. SQLite gives the write-ahead log the database's.
+fn restrict(path: &Path) -> Result<(), StoreError> {
+    let restrict = || {
+        let metadata = fs::symlink_metadata(path)?;
+        if metadata.is_file() && metadata.mode() & 0o7777 != 0o600 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(())
+    };
+    restrict().map_err(|error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display())))
+}
+
+fn check_key(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
+    let made: Option<String> = connection.query_row("SELECT key_id FROM store", [], |row| row.get(0)).optional()?;
+    let given = keys.id.to_string();
+    match made {
+        Some(made) if made == given => Ok(()),
+        made => Err(StoreError::WrongKey { made: made.unwrap_or_else(|| "unknown".to_owned()), given }),
+    }
+}
+
+fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Result<SecretBytes, StoreError> {
+    let sealed = connection
+        .query_row("SELECT nonce, sealed FROM keys WHERE name = ?1", [name], |row| {
+            Ok(Sealed { nonce: row.get(0)?, bytes: row.get(1)? })
+        })
+        .optional();
+    let sealed = sealed.or_else(|error| if is_type(&error) { Ok(None) } else { Err(error) })?;
+    let opened = sealed.and_then(|sealed| keys.open(&sealed, &keys.associated_key(name)));
+    let key = opened.and_then(|bytes| Some(Box::new(Zeroizing::new(*bytes.first_chunk::<32>()?))));
+    key.ok_or(StoreError::SealedKey(name))
+}
+
+/// A connection at work: its statements and the chain's end. Made anew after any failure, so that nothing of
+/// a transaction that was refused is remembered.
+pub(super) struct Session<'c> {
+    connection: &'c Connection,
+    keys: &'c Keys,
+    accounts: Accounts<'c>,
+    trail: Trail<'c>,
+    marks: Marks<'c>,
+    records: Vec<AuditRecord>,
+    trouble: Option<String>,
+}
+
+struct Marks<'c> {
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    savepoint: Statement<'c>,
+    release: Statement<'c>,
+    undo: Statement<'c>,
+    count: Statement<'c>,
+}
+
+impl<'c> Session<'c> {
+    pub(super) fn new(connection: &'c Connection, vault: &'c Vault) -> Result<Self, StoreError> {
+        let (trail, trouble) = Trail::new(connection, &vault.audit)?;
+        Ok(Self {
+            connection,
+            keys: &vault.keys,
+            accounts: Accounts::new(connection)?,
+            trail,
+            marks: Marks {
+                begin: connection.prepare("BEGIN IMMEDIATE")?,
+                commit: connection.prepare("COMMIT")?,
+                savepoint: connection.prepare("SAVEPOINT decision")?,
+                release: connection.prepare("RELEASE decision")?,
+                undo: connection.prepare("ROLLBACK TO decision")?,
+                count: connection.prepare("UPDATE store SET unchanged = unchanged + 1")?,
+            },
+            records: Vec::new(),
+            trouble,
+        })
+    }
+
+    /// Runs every job of a batch and commits them together. The audit's new records are returned after
+    /// `COMMIT`. On an error nothing of the batch was done, and this session must not be used again.
+    pub(super) fn run(&mut self, batch: &mut [Job]) -> Result<Vec<AuditRecord>, rusqlite::Error> {
+        let result = self.transact(batch);
+        if result.is_err() && !self.connection.is_autocommit() {
+            // What a failed COMMIT left open. Where this fails too, the connection is dropped.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        result
+    }
+
+    /// Decides about one account. A login's decision costs the same whether the account has a record or not,
+    /// and whether the record changes or not: where there is none, the decoy is loaded, checked, opened, signed
+    /// and written in its place; where nothing changed, a count is. So time tells nobody which accounts exist
+    /// (invariant 7).
+    pub(super) fn decide<T>(
+        &mut self,
+        account: &str,
+        urgency: Urgency,
+        decision: impl FnOnce(&mut Transaction) -> T,
+    ) -> Result<T, Trouble> {
+        if account == decoy::NAME {
+            return Err(StoreError::Invalid { account: String::new(), what: "an account has a name" }.into());
+        }
+        let login = urgency == Urgency::Login;
+        let before = self.accounts.load(account, self.keys)?;
+        let record = before.as_ref().map(|before| before.record.clone());
+        let mut transaction = Transaction { record, events: Vec::new() };
+        let value = decision(&mut transaction);
+        let wrote = self.accounts.save(account, before.as_ref(), transaction.record.as_ref(), self.keys)?;
+        match before {
+            None if login && !wrote => self.write_decoy()?,
+            // Rewriting the same row would not do: SQLite leaves a page alone whose content stays.
+            Some(_) if login && !wrote => drop(self.marks.count.execute([])?),
+            _ => {}
+        }
+        for event in transaction.events {
+            self.append(event)?;
+        }
+        Ok(value)
+    }
+
+    /// Reads a record.
+    pub(super) fn read(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
+        if account == decoy::NAME {
+            return Ok(None);
+        }
+        Ok(self.accounts.load(account, self.keys)?.map(|loaded| loaded.record))
+    }
+
+    /// Reads up to `limit` records, altered ones too, by what is wrong with them.
+    pub(super) fn list(&mut self, after: &str, limit: usize) -> Result<Vec<Listed>, Trouble> {
+        let mut listed = Vec::new();
+        for name in self.accounts.names(after, limit)? {
+            match self.accounts.load(&name, self.keys) {
+                Ok(Some(loaded)) => listed.push(Listed::Record(loaded.record)),
+                Ok(None) => {}
+                Err(Trouble::Refused(StoreError::Corrupt { account, what })) => {
+                    listed.push(Listed::Corrupt { account, what });
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Removes an account in whatever state it is.
+    pub(super) fn remove(&mut self, account: &str, events: Vec<Event>) -> Result<bool, Trouble> {
+        let removed = self.accounts.remove(account)?;
+        for event in events {
+            self.append(event)?;
+        }
+        Ok(removed)
+    }
+
+    /// The audit's table.
+    pub(super) const fn trail(&mut self) -> &mut Trail<'c> {
+        &mut self.trail
+    }
+
+    /// Runs `work` in a savepoint. Where it refuses, what it wrote is undone, and trouble with a record is
+    /// written to the audit; the rest of the batch goes on.
+    pub(super) fn guard<T>(
+        &mut self,
+        account: &str,
+        work: impl FnOnce(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<Result<T, StoreError>, rusqlite::Error> {
+        let (end, records) = (self.trail.end, self.records.len());
+        self.marks.savepoint.execute([])?;
+        let error = match work(self) {
+            Ok(value) => {
+                self.marks.release.execute([])?;
+                return Ok(Ok(value));
+            }
+            Err(Trouble::Refused(error)) => error,
+            Err(Trouble::Engine(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                StoreError::Invalid { account: account.to_owned(), what: "the record breaks a rule of the tables" }
+            }
+            Err(Trouble::Engine(error)) => return Err(error),
+        };
+        self.marks.undo.execute([])?;
+        self.marks.release.execute([])?;
+        self.trail.end = end;
+        self.records.truncate(records);
+        if let StoreError::Corrupt { account, what } = &error {
+            let mut event = Event::new(wall_clock(), Kind::Store, Outcome::Refused);
+            event.account = Some(account.clone());
+            event.reason = Some(what.clone());
+            self.append(event)?;
+        }
+        Ok(Err(error))
+    }
+
+    /// Appends an event to the audit.
+    pub(super) fn append(&mut self, event: Event) -> Result<(), rusqlite::Error> {
+        let record = self.trail.append(event)?;
+        self.records.extend(record);
+        Ok(())
+    }
+
+    fn transact(&mut self, batch: &mut [Job]) -> Result<Vec<AuditRecord>, rusqlite::Error> {
+        self.marks.begin.execute([])?;
+        if let Some(trouble) = self.trouble.take() {
+            let mut event = Event::new(wall_clock(), Kind::Store, Outcome::Note);
+            event.reason = Some(trouble);
+            self.append(event)?;
+        }
+        for job in batch {
+            job.run(self)?;
+        }
+        self.trail.write_end()?;
+        self.marks.commit.execute([])?;
+        Ok(std::mem::take(&mut self.records))
+    }
+
+    /// Does with the decoy what is done with the record of a failed login; makes it where it is not there.
+    fn write_decoy(&mut self) -> Result<(), Trouble> {
+        let before = match self.accounts.load(decoy::NAME, self.keys) {
+            Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
+                self.accounts.remove(decoy::NAME)?;
+                None
+            }
+            loaded => loaded?,
+        };
+        let mut record = before.as_ref().map_or_else(decoy::make, |before| Ok(before.record.clone()))?;
+        record.account.throttle.failures = record.account.throttle.failures.wrapping_add(1);
+        self.accounts.save(decoy::NAME, before.as_ref(), Some(&record), self.keys)?;
+        Ok(())
+    }
+}
+
+/// The time of the store's own events.
+pub(super) fn wall_clock() -> WallTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

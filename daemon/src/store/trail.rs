@@ -1,0 +1,247 @@
+//! The audit's table: appended to by every decision, read in pages, pruned at its beginning.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, Statement, named_params};
+use subtle::ConstantTimeEq;
+use verifier::WallTime;
+
+use super::StoreError;
+use super::sqlite::Trouble;
+use crate::audit::chain::{AuditKey, AuditRecord, Check, Columns, End};
+use crate::audit::{Break, ChainReport, Event};
+
+/// The name of the mark behind which the chain begins.
+const BEGINNING: &str = "beginning";
+
+/// The name of the mark at which it ends.
+const END: &str = "end";
+
+/// How many records one transaction removes or checks at most, so that no login waits long for it.
+const STRIDE: usize = 500;
+
+/// The statements about the audit, prepared once a connection, and the chain's end.
+pub(super) struct Trail<'c> {
+    key: &'c AuditKey,
+    append: Statement<'c>,
+    page: Statement<'c>,
+    remove: Statement<'c>,
+    read_end: Statement<'c>,
+    write_end: Statement<'c>,
+    /// The last record of the transaction under way.
+    pub(super) end: End,
+    /// The last record that the end's mark tells of.
+    marked: End,
+}
+
+impl<'c> Trail<'c> {
+    /// Reads the chain's end anew. What is wrong with it is told beside it: the audit goes on, the check names
+    /// the break for ever.
+    pub(super) fn new(connection: &'c Connection, key: &'c AuditKey) -> Result<(Self, Option<String>), StoreError> {
+        let mut trail = Self {
+            key,
+            append: connection.prepare(
+                "INSERT INTO audit VALUES (:seq, :at, :event, :outcome, :account, :service, :tty, :rhost, :ruser, \
+                 :claimed, :rule, :authenticator, :reason, :failures, :caller_uid, :count, :total, :mac)",
+            )?,
+            page: connection.prepare("SELECT * FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit")?,
+            remove: connection.prepare("DELETE FROM audit WHERE seq <= :seq")?,
+            read_end: connection.prepare("SELECT seq, total, last, mac FROM audit_ends WHERE name = :name")?,
+            write_end: connection
+                .prepare("INSERT OR REPLACE INTO audit_ends VALUES (:name, :seq, :total, :last, :mac)")?,
+            end: End { seq: 0, total: 0, mac: [0; 32] },
+            marked: End { seq: 0, total: 0, mac: [0; 32] },
+        };
+        let last = connection
+            .query_row("SELECT seq, total, mac FROM audit ORDER BY seq DESC LIMIT 1", [], |row| {
+                Ok(End { seq: unsigned(row, "seq")?, total: unsigned(row, "total")?, mac: row.get("mac")? })
+            })
+            .optional();
+        let last = last.or_else(|error| if is_type(&error) { Ok(None) } else { Err(error) })?;
+        let beginning = trail.end_of(BEGINNING)?;
+        let marked = trail.end_of(END)?;
+        let trouble = trail.resume(beginning, marked, last);
+        Ok((trail, trouble))
+    }
+
+    /// Marks the beginning of a new chain.
+    pub(super) fn found(connection: &Connection, key: &AuditKey, mac: [u8; 32]) -> Result<(), StoreError> {
+        let (mut trail, _) = Trail::new(connection, key)?;
+        let end = End { seq: 0, total: 0, mac };
+        trail.mark(BEGINNING, &end)?;
+        trail.mark(END, &end)?;
+        Ok(())
+    }
+
+    /// Appends an event within the caller's transaction.
+    pub(super) fn append(&mut self, event: Event) -> Result<Option<AuditRecord>, rusqlite::Error> {
+        let (columns, end) = self.key.extend(&self.end, event);
+        self.append.execute(named_params! {
+            ":seq": columns.seq.cast_signed(), ":at": columns.at.cast_signed(), ":event": columns.event,
+            ":outcome": columns.outcome, ":account": columns.account, ":service": columns.service,
+            ":tty": columns.tty, ":rhost": columns.rhost, ":ruser": columns.ruser, ":claimed": columns.claimed,
+            ":rule": columns.rule, ":authenticator": columns.authenticator, ":reason": columns.reason,
+            ":failures": columns.failures, ":caller_uid": columns.caller_uid, ":count": columns.count,
+            ":total": columns.total.cast_signed(), ":mac": columns.mac,
+        })?;
+        self.end = end;
+        Ok(columns.record())
+    }
+
+    /// Marks the end that this transaction brought.
+    pub(super) fn write_end(&mut self) -> Result<(), rusqlite::Error> {
+        if self.end == self.marked {
+            return Ok(());
+        }
+        let end = self.end;
+        self.mark(END, &end)?;
+        self.marked = end;
+        Ok(())
+    }
+
+    /// Up to `limit` records whose numbers are greater than `after`.
+    pub(super) fn page(&mut self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Trouble> {
+        let columns = self.columns(after, limit)?;
+        let records = columns.into_iter().map(|columns| {
+            let seq = columns.seq;
+            columns.record().ok_or(StoreError::Audit(Break::Changed(seq)))
+        });
+        Ok(records.collect::<Result<_, _>>()?)
+    }
+
+    /// The signed beginning of the chain.
+    pub(super) fn beginning(&mut self) -> Result<End, Trouble> {
+        Ok(self.end_of(BEGINNING)?.ok_or(StoreError::Audit(Break::Ends))?)
+    }
+
+    /// Checks some more records; the report stands at the end.
+    pub(super) fn check(&mut self, check: &mut Option<Check>) -> Result<Option<ChainReport>, Trouble> {
+        let Some(mut running) = check.take() else { return Err(StoreError::Audit(Break::Ends).into()) };
+        let columns = self.columns(running.last(), STRIDE)?;
+        for columns in &columns {
+            running.next(self.key, columns).map_err(StoreError::Audit)?;
+        }
+        if columns.len() < STRIDE {
+            let end = self.end_of(END)?.ok_or(StoreError::Audit(Break::Ends))?;
+            return Ok(Some(running.end(&end).map_err(StoreError::Audit)?));
+        }
+        *check = Some(running);
+        Ok(None)
+    }
+
+    /// Removes the oldest records that are older than `keep`, or beyond `max_bytes` counted from the newest,
+    /// and signs the new beginning. Tells how many it removed and whether there may be more.
+    pub(super) fn prune(&mut self, now: WallTime, keep: Duration, max_bytes: u64) -> Result<(usize, bool), Trouble> {
+        let beginning = self.beginning()?;
+        let columns = self.columns(beginning.seq, STRIDE)?;
+        let total = self.end.total;
+        let mut removed = beginning.total;
+        let old = columns.iter().take_while(|columns| {
+            let aged = now.since(WallTime(columns.at)).is_some_and(|age| age > keep);
+            let beyond = total.saturating_sub(removed) > max_bytes;
+            removed = columns.total;
+            aged || beyond
+        });
+        let old: Vec<_> = old.collect();
+        let Some(last) = old.last() else { return Ok((0, false)) };
+        let beginning = End { seq: last.seq, total: last.total, mac: last.mac };
+        self.remove.execute(named_params! { ":seq": beginning.seq.cast_signed() })?;
+        self.mark(BEGINNING, &beginning)?;
+        Ok((old.len(), old.len() == STRIDE))
+    }
+
+    /// Chooses the record to go on from; says what is wrong, if anything is.
+    fn resume(&mut self, beginning: Option<End>, marked: Option<End>, last: Option<End>) -> Option<String> {
+        let there = last.or(beginning);
+        let (end, trouble) = match (marked, there) {
+            (Some(marked), Some(there)) if marked == there => (marked, None),
+            (Some(marked), Some(there)) if marked.seq >= there.seq => {
+                (marked, Some(format!("the audit ends at record {}, but record {} was written", there.seq, marked.seq)))
+            }
+            (Some(marked), None) => (marked, Some("the mark of the audit's beginning was altered".to_owned())),
+            (marked, there) => {
+                let trouble = match marked {
+                    Some(marked) => format!("audit record {} was not written by us", marked.seq.saturating_add(1)),
+                    None => "the mark of the audit's end was altered".to_owned(),
+                };
+                (there.unwrap_or(End { seq: 0, total: 0, mac: [0; 32] }), Some(trouble))
+            }
+        };
+        self.end = end;
+        self.marked = end;
+        trouble
+    }
+
+    fn columns(&mut self, after: u64, limit: usize) -> Result<Vec<Columns>, Trouble> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = self.page.query(named_params! { ":after": after.cast_signed(), ":limit": limit })?;
+        let mut columns = Vec::new();
+        while let Some(row) = rows.next()? {
+            let seq = row.get::<_, i64>("seq")?.cast_unsigned();
+            let read = read(row).map_err(|error| {
+                if is_type(&error) { StoreError::Audit(Break::Changed(seq)).into() } else { Trouble::from(error) }
+            });
+            columns.push(read?);
+        }
+        Ok(columns)
+    }
+
+    fn end_of(&mut self, name: &str) -> Result<Option<End>, rusqlite::Error> {
+        let read = self.read_end.query_row(named_params! { ":name": name }, |row| {
+            let end = End { seq: unsigned(row, "seq")?, total: unsigned(row, "total")?, mac: row.get("last")? };
+            Ok((end, row.get::<_, [u8; 32]>("mac")?))
+        });
+        match read.optional() {
+            Ok(end) => Ok(end.filter(|(end, mac)| self.key.sign(name, end).ct_eq(mac).into()).map(|(end, _)| end)),
+            Err(error) if is_type(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn mark(&mut self, name: &str, end: &End) -> Result<(), rusqlite::Error> {
+        let mac = self.key.sign(name, end);
+        self.write_end.execute(named_params! {
+            ":name": name, ":seq": end.seq.cast_signed(), ":total": end.total.cast_signed(), ":last": end.mac,
+            ":mac": mac,
+        })?;
+        Ok(())
+    }
+}
+
+/// Whether an error says that a column holds what was never written there.
+pub(super) const fn is_type(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    Ok(Columns {
+        seq: unsigned(row, "seq")?,
+        at: unsigned(row, "at")?,
+        event: row.get("event")?,
+        outcome: row.get("outcome")?,
+        account: row.get("account")?,
+        service: row.get("service")?,
+        tty: row.get("tty")?,
+        rhost: row.get("rhost")?,
+        ruser: row.get("ruser")?,
+        claimed: row.get("claimed")?,
+        rule: row.get("rule")?,
+        authenticator: row.get("authenticator")?,
+        reason: row.get("reason")?,
+        failures: row.get("failures")?,
+        caller_uid: row.get("caller_uid")?,
+        count: row.get("count")?,
+        total: unsigned(row, "total")?,
+        mac: row.get("mac")?,
+    })
+}

@@ -1,0 +1,271 @@
+//! The store's thread: takes what waits, commits it together, answers after `COMMIT`.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::key::MasterKey;
+use super::seal::Keys;
+use super::sqlite::{self, Session, Trouble, Vault};
+use super::{StoreError, Urgency};
+use crate::audit::syslog::{Severity, Syslog};
+
+/// The most logins that one commit carries.
+const LOGINS: usize = 256;
+
+/// The most background jobs of a commit while logins wait: few, but never none.
+const BESIDE_LOGINS: usize = 2;
+
+/// The most background jobs of a commit while none wait. A login that comes meanwhile waits for them.
+const BACKGROUND: usize = 32;
+
+/// One piece of work, whose answer waits for the commit.
+pub(super) struct Job {
+    work: Box<dyn Work>,
+    /// Held until the job was answered: this is what bounds the queue.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Job {
+    pub(super) fn new<T, F>(
+        account: String,
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<T, StoreError>>,
+        work: F,
+    ) -> Self
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Session<'_>) -> Result<T, Trouble> + Send + 'static,
+    {
+        Self { work: Box::new(Question { account, work: Some(work), outcome: None, reply }), _permit: permit }
+    }
+
+    /// Does the work within the caller's transaction.
+    pub(super) fn run(&mut self, session: &mut Session<'_>) -> Result<(), rusqlite::Error> {
+        self.work.run(session)
+    }
+}
+
+trait Work: Send {
+    fn run(&mut self, session: &mut Session<'_>) -> Result<(), rusqlite::Error>;
+
+    /// Answers; `failure` is what befell the whole batch.
+    fn answer(self: Box<Self>, failure: Option<StoreError>);
+}
+
+struct Question<T, F> {
+    account: String,
+    work: Option<F>,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Work for Question<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Session<'_>) -> Result<T, Trouble> + Send,
+{
+    fn run(&mut self, session: &mut Session<'_>) -> Result<(), rusqlite::Error> {
+        let Some(work) = self.work.take() else { return Ok(()) };
+        self.outcome = Some(session.guard(&self.account, work)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, failure: Option<StoreError>) {
+        let Self { outcome, reply, .. } = *self;
+        // Whoever asked may have gone: what was decided is committed all the same.
+        let _ = reply.send(failure.map_or_else(|| outcome.unwrap_or(Err(StoreError::Closed)), Err));
+    }
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    commits: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    logins: VecDeque<Job>,
+    background: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Appends a job; gives it back where the store was closed.
+    pub(super) fn push(&self, urgency: Urgency, job: Job) -> Result<(), StoreError> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(StoreError::Closed);
+        }
+        match urgency {
+            Urgency::Login => waiting.logins.push_back(job),
+            Urgency::Background => waiting.background.push_back(job),
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes no more jobs; those that wait are still done.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// How many batches were committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Waits for jobs; `None` once the queue is closed and empty.
+    fn take(&self) -> Option<Vec<Job>> {
+        let mut waiting = self.lock();
+        while waiting.logins.is_empty() && waiting.background.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let logins = waiting.logins.len().min(LOGINS);
+        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
+        let background = waiting.background.len().min(most);
+        let mut batch: Vec<_> = waiting.logins.drain(..logins).collect();
+        batch.extend(waiting.background.drain(..background));
+        Some(batch)
+    }
+
+    /// Only pushes and drains happen under the lock, so that a poisoned one is whole.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the queue however the thread ends, so that nobody waits for a thread that is gone. Then the lock goes,
+/// and `_ended` last of all, which tells whoever closes the store.
+struct Ending {
+    queue: Arc<Queue>,
+    _lock: File,
+    _ended: watch::Sender<()>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        waiting.closed = true;
+        waiting.logins.clear();
+        waiting.background.clear();
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub(super) state: PathBuf,
+    pub(super) master: MasterKey,
+    pub(super) syslog: Syslog,
+    pub(super) queue: Arc<Queue>,
+}
+
+/// Why the thread stopped working with a connection.
+enum Pause {
+    /// There is nothing more to do.
+    Closed,
+    /// A batch was refused; the connection is as good as before.
+    Refused,
+    /// A batch was refused; the connection is not to be trusted.
+    Broken,
+}
+
+impl Writer {
+    /// Works until the queue is closed and empty. A decision that panics unwinds through here: the thread must
+    /// not go on, and whoever installs the panic hook ends the process.
+    pub(super) fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
+        let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
+        let mut open = Some(first);
+        while let Some(batch) = self.queue.take() {
+            let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
+                Ok(open) => open,
+                Err(error) => {
+                    refuse(batch, &error);
+                    continue;
+                }
+            };
+            match self.work(&connection, &vault, batch) {
+                Pause::Closed => {
+                    self.finish(connection);
+                    break;
+                }
+                Pause::Refused => open = Some((connection, vault)),
+                // Dropping the connection drops the locks and everything it remembers.
+                Pause::Broken => {}
+            }
+        }
+        if let Some((connection, _)) = open {
+            self.finish(connection);
+        }
+        drop(ending);
+    }
+
+    /// Works with a connection until something goes wrong or there is nothing more to do.
+    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+        let mut session = match Session::new(connection, vault) {
+            Ok(session) => session,
+            Err(error) => {
+                self.syslog.note(Severity::Error, &format!("store: {error}; nothing is granted until it works again"));
+                refuse(batch, &error);
+                return Pause::Broken;
+            }
+        };
+        let mut batch = batch;
+        loop {
+            match session.run(&mut batch) {
+                Ok(records) => {
+                    self.queue.commits.fetch_add(1, Ordering::Relaxed);
+                    batch.into_iter().for_each(|job| job.work.answer(None));
+                    for record in records {
+                        self.syslog.line(record.event.severity(), record.line());
+                    }
+                }
+                Err(error) => {
+                    let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+                    let error = StoreError::from(error);
+                    self.syslog
+                        .note(Severity::Error, &format!("store: {error}; {} decisions were refused", batch.len()));
+                    refuse(batch, &error);
+                    return if full { Pause::Refused } else { Pause::Broken };
+                }
+            }
+            match self.queue.take() {
+                Some(next) => batch = next,
+                None => return Pause::Closed,
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
+        let opened = Keys::derive(&self.master).and_then(|keys| sqlite::open(&self.state, keys));
+        match &opened {
+            Ok(_) => self.syslog.note(Severity::Notice, "store: it was opened again"),
+            Err(error) => self.syslog.note(Severity::Error, &format!("store: it cannot be opened again: {error}")),
+        }
+        opened
+    }
+
+    fn finish(&self, connection: Connection) {
+        let closed = sqlite::checkpoint(&connection)
+            .and_then(|()| connection.close().map_err(|(_, error)| StoreError::from(error)));
+        if let Err(error) = closed {
+            self.syslog.note(Severity::Warning, &format!("store: at its closing: {error}; the next start recovers it"));
+        }
+    }
+}
+
+fn refuse(batch: Vec<Job>, error: &StoreError) {
+    batch.into_iter().for_each(|job| job.work.answer(Some(error.clone())));
+}

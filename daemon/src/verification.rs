@@ -1,0 +1,462 @@
+//! The story of a verification: who asks, for whom, may they, how does the account stand, is the reply right,
+//! is that on disk, what may be said about it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dbus_api::{Error, Step};
+use verifier::{Decision, Factor, Phantoms, Reason, Reply, SourceAddress, Sources, Standing, Verdict};
+
+use crate::audit::{Coalescer, Event, Kind, Origin, Outcome};
+use crate::caller::{Caller, ConnectionKey};
+use crate::service::{Service, Settings, lock, not_yours, unavailable};
+use crate::store::{StoreError, Transaction, Urgency};
+use crate::{answer, clock, random};
+
+/// How long a verification waits for a reply.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a granted verification lets its connection change the account's authenticators.
+const FRESH: Duration = Duration::from_secs(300);
+/// Verifications that one uid other than root may have under way.
+const PER_UID: usize = 16;
+/// Verifications that may be under way in all.
+const IN_ALL: usize = 16_384;
+/// Names without a record whose throttling is remembered.
+const PHANTOMS: usize = 8192;
+/// Source addresses whose failures are remembered.
+const SOURCES: usize = 4096;
+
+/// The verifications under way, and what granted ones allow.
+pub struct Verifications {
+    open: Mutex<HashMap<u64, Open>>,
+    fresh: Mutex<HashMap<(ConnectionKey, String), Fresh>>,
+    phantoms: Arc<Mutex<Phantoms>>,
+    sources: Mutex<Sources>,
+    coalescer: Arc<Mutex<Coalescer>>,
+    /// Replies that are being decided about.
+    deciding: AtomicUsize,
+}
+
+/// A verification under way.
+#[derive(Clone, Debug)]
+struct Open {
+    caller: Caller,
+    subject: Subject,
+    origin: Origin,
+    tries_left: u32,
+    ends: Instant,
+}
+
+/// Whose login is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Subject {
+    /// As the name service spells it, or as it was typed where the name service does not know it.
+    name: String,
+    /// `None` where the name service does not know it.
+    uid: Option<u32>,
+}
+
+/// A verification of this account was granted on this connection lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    at: Instant,
+    /// By a code of an authenticator; otherwise by a recovery code.
+    pub by_code: bool,
+}
+
+impl Verifications {
+    /// None under way.
+    ///
+    /// # Errors
+    /// Where the kernel gives no random bytes.
+    pub fn new() -> Result<Self, random::NoRandomness> {
+        let (names, sources) = (random::bytes::<32>()?, random::bytes::<32>()?);
+        Ok(Self {
+            open: Mutex::default(),
+            fresh: Mutex::default(),
+            phantoms: Arc::new(Mutex::new(Phantoms::new(*names, PHANTOMS))),
+            sources: Mutex::new(Sources::new(*sources, SOURCES)),
+            coalescer: Arc::default(),
+            deciding: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether a verification of `account` was granted on this connection within the last 5 minutes.
+    #[must_use]
+    pub fn fresh(&self, connection: &ConnectionKey, account: &str) -> Option<Fresh> {
+        let key = (connection.clone(), account.to_owned());
+        lock(&self.fresh).get(&key).copied().filter(|fresh| fresh.at.elapsed() < FRESH)
+    }
+
+    /// Forgets what was charged to a name while it had no record.
+    pub fn forget_phantom(&self, name: &str) {
+        lock(&self.phantoms).forget(name);
+    }
+
+    /// Refuses a caller that has too much under way.
+    fn admit(&self, caller: &Caller) -> Result<(), Error> {
+        let open = lock(&self.open);
+        let own = open.values().filter(|open| open.caller.uid == caller.uid).count();
+        if open.len() >= IN_ALL || (!caller.is_root() && own >= PER_UID) {
+            return Err(Error::LimitExceeded("too many verifications are under way".into()));
+        }
+        Ok(())
+    }
+
+    fn insert(&self, id: u64, open: Open) {
+        lock(&self.open).insert(id, open);
+    }
+
+    /// Takes a verification out, so that one reply at a time is looked at. Somebody else's is not found.
+    fn take(&self, connection: &ConnectionKey, id: u64) -> Option<Open> {
+        let mut open = lock(&self.open);
+        if open.get(&id).is_none_or(|open| open.caller.connection != *connection) {
+            return None;
+        }
+        open.remove(&id)
+    }
+
+    /// Takes out all verifications for which `ended` holds.
+    fn drain(&self, ended: impl Fn(&Open) -> bool) -> Vec<Open> {
+        lock(&self.open).extract_if(|_, open| ended(open)).map(|(_, open)| open).collect()
+    }
+}
+
+impl Service {
+    /// Begins a verification of `user`, or refuses it at once where the account is locked or disabled.
+    ///
+    /// # Errors
+    /// `AccessDenied`, `LimitExceeded`, `Unavailable`.
+    pub async fn begin_verification(
+        &self,
+        caller: Caller,
+        user: &str,
+        origin: dbus_api::Origin,
+    ) -> Result<(u64, Step), Error> {
+        let origin = audited(origin, &caller);
+        let subject = self.subject(&caller, user, &origin).await?;
+        self.verifications().admit(&caller)?;
+        let settings = self.settings();
+        let open =
+            Open { caller, subject, origin, tries_left: settings.config.tries.0, ends: Instant::now() + PATIENCE };
+        if let Some(time) = self.source_refused_for(&open) {
+            self.record_refusal(&open, "source").await;
+            return Ok((0, answer::source_refused(time, &settings.config)));
+        }
+        let standing = self.standing(&open).await?;
+        if let Some(reason) = closed(standing) {
+            self.record_refusal(&open, reason).await;
+            return Ok((0, answer::closed(standing, &settings.config)));
+        }
+        let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
+        self.verifications().insert(id, open);
+        Ok((id, answer::ask(&settings.config, Vec::new())))
+    }
+
+    /// Decides about a reply. The decision is on disk before this returns.
+    ///
+    /// # Errors
+    /// `NotFound` where no such verification is under way on this connection, `Unavailable`.
+    pub async fn respond(&self, connection: &ConnectionKey, id: u64, reply: &str) -> Result<Step, Error> {
+        let open = self.verifications().take(connection, id).ok_or_else(no_such_verification)?;
+        if open.ends < Instant::now() {
+            self.record_refusal(&open, "timeout").await;
+            return Err(no_such_verification());
+        }
+        let settings = self.settings();
+        let decision = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;
+        self.charge_source(&open, &decision);
+        if let Verdict::Granted(factor) = decision.verdict {
+            self.note_fresh(&open, factor);
+        }
+        let tries_left = open.tries_left.saturating_sub(1);
+        let step = answer::decided(&decision, tries_left, &settings.config);
+        if answer::asks_again(&step) {
+            let again = Open { tries_left, ends: Instant::now() + PATIENCE, ..open };
+            self.verifications().insert(id, again);
+        }
+        Ok(step)
+    }
+
+    /// How many replies are being decided about.
+    #[must_use]
+    pub fn deciding(&self) -> usize {
+        self.verifications().deciding.load(Ordering::Acquire)
+    }
+
+    /// Ends a verification without a reply.
+    pub async fn cancel(&self, connection: &ConnectionKey, id: u64) {
+        if let Some(open) = self.verifications().take(connection, id) {
+            self.record_refusal(&open, "cancelled").await;
+        }
+    }
+
+    /// Ends all verifications of a connection that is gone.
+    pub(crate) async fn cancel_verifications(&self, connection: &ConnectionKey) {
+        lock(&self.verifications().fresh).retain(|(of, _), _| of != connection);
+        for open in self.verifications().drain(|open| open.caller.connection == *connection) {
+            self.record_refusal(&open, "cancelled").await;
+        }
+    }
+
+    /// Ends what nobody waits for any more, and writes what was coalesced.
+    pub async fn sweep(&self) {
+        let now = Instant::now();
+        for open in self.verifications().drain(|open| open.ends < now) {
+            self.record_refusal(&open, "timeout").await;
+        }
+        lock(&self.verifications().fresh).retain(|_, fresh| fresh.at.elapsed() < FRESH);
+        self.enrollments().sweep();
+        let coalesced = lock(&self.verifications().coalescer).due(clock::wall());
+        for event in coalesced {
+            self.record(event).await;
+        }
+    }
+
+    /// Finds out whose login it is and whether this caller may ask.
+    async fn subject(&self, caller: &Caller, user: &str, origin: &Origin) -> Result<Subject, Error> {
+        let account = match self.resolve(user).await {
+            Ok(account) => account,
+            Err(error) => {
+                let mut event = refused(user, origin, caller.uid, "name-service");
+                event.failures = None;
+                self.record_coalesced(event).await;
+                return Err(error);
+            }
+        };
+        match account {
+            Some(account) if caller.is_root() || account.uid == caller.uid => {
+                Ok(Subject { name: account.name, uid: Some(account.uid) })
+            }
+            None if caller.is_root() => Ok(Subject { name: user.to_owned(), uid: None }),
+            _ => {
+                let mut event = refused(user, origin, caller.uid, "not-own-account");
+                event.kind = Kind::Access;
+                self.record_coalesced(event).await;
+                Err(not_yours())
+            }
+        }
+    }
+
+    /// Whether the account's replies are looked at.
+    async fn standing(&self, open: &Open) -> Result<Standing, Error> {
+        let record = match self.store().read(&open.subject.name).await {
+            Ok(record) => record,
+            Err(error) => {
+                self.record_coalesced(open.refused(store_reason(&error))).await;
+                return Err(unavailable(&error));
+            }
+        };
+        let now = clock::now();
+        match record.filter(|record| open.subject.owns(record.uid)) {
+            Some(record) => Ok(record.account.standing(&now)),
+            None => Ok(lock(&self.verifications().phantoms).standing(&open.subject.name, &now)),
+        }
+    }
+
+    /// One reply, one committed transaction, the audit record in it (invariants 1 and 2).
+    async fn decide(&self, open: &Open, reply: Reply, settings: Arc<Settings>) -> Result<Decision, Error> {
+        let phantoms = Arc::clone(&self.verifications().phantoms);
+        let coalescer = Arc::clone(&self.verifications().coalescer);
+        let verification = open.clone();
+        let decided = self.store().decide(&open.subject.name, Urgency::Login, move |tx| {
+            let (decision, events) = verification.decide(tx, &reply, &settings, &phantoms);
+            let mut coalescer = lock(&coalescer);
+            let at = clock::wall();
+            tx.events.extend(events.into_iter().filter_map(|event| coalescer.pass(event, at)));
+            decision
+        });
+        self.verifications().deciding.fetch_add(1, Ordering::AcqRel);
+        let decided = decided.await;
+        self.verifications().deciding.fetch_sub(1, Ordering::AcqRel);
+        match decided {
+            Ok(decision) => Ok(decision),
+            Err(error) => {
+                self.record_coalesced(open.refused(store_reason(&error))).await;
+                Err(unavailable(&error))
+            }
+        }
+    }
+
+    /// How long the host that this login comes from is refused, whatever the account.
+    fn source_refused_for(&self, open: &Open) -> Option<Duration> {
+        lock(&self.verifications().sources).refused_for(open.source()?, &clock::now())
+    }
+
+    fn charge_source(&self, open: &Open, decision: &Decision) {
+        let charged = matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled));
+        if let Some(source) = open.source().filter(|_| charged) {
+            lock(&self.verifications().sources).charge(source, &open.subject.name, &clock::now());
+        }
+    }
+
+    async fn record_refusal(&self, open: &Open, reason: &str) {
+        self.record_coalesced(open.refused(reason)).await;
+    }
+
+    /// Records an event that stands alone, or counts it where it is one of many.
+    async fn record_coalesced(&self, event: Event) {
+        let passed = lock(&self.verifications().coalescer).pass(event, clock::wall());
+        if let Some(event) = passed {
+            self.record(event).await;
+        }
+    }
+
+    fn note_fresh(&self, open: &Open, factor: Factor) {
+        // Changes come over the bus alone, so that a login over the private socket opens nothing.
+        if matches!(open.caller.connection, ConnectionKey::Bus(..)) {
+            let by_code = matches!(factor, Factor::Authenticator(_));
+            let key = (open.caller.connection.clone(), open.subject.name.clone());
+            lock(&self.verifications().fresh).insert(key, Fresh { at: Instant::now(), by_code });
+        }
+    }
+}
+
+impl Subject {
+    /// Whether a record that was bound to `bound` is this account's: another uid under the same name is a
+    /// stranger until an administrator resets the account.
+    fn owns(&self, bound: Option<u32>) -> bool {
+        self.uid.is_some_and(|uid| bound.is_none_or(|bound| bound == uid))
+    }
+}
+
+impl Open {
+    /// Runs inside the store's transaction.
+    fn decide(
+        &self,
+        tx: &mut Transaction,
+        reply: &Reply,
+        settings: &Settings,
+        phantoms: &Mutex<Phantoms>,
+    ) -> (Decision, Vec<Event>) {
+        let now = clock::now();
+        let stranger = tx.record.as_ref().is_some_and(|record| !self.subject.owns(record.uid));
+        let record = tx.record.as_mut().filter(|_| !stranger);
+        let decision = match record {
+            Some(record) => {
+                let decision = record.account.decide(reply, &now, &settings.rules);
+                if matches!(decision.verdict, Verdict::Granted(_)) {
+                    record.uid = self.subject.uid;
+                }
+                decision
+            }
+            None => lock(phantoms).decide(&self.subject.name, reply, &now, &settings.rules),
+        };
+        let label = granted_by(&decision, tx);
+        let reason = match decision.verdict {
+            Verdict::Refused(Reason::NotEnrolled) if stranger => Some("uid-changed"),
+            Verdict::Refused(Reason::NotEnrolled) if self.subject.uid.is_none() => Some("unknown-account"),
+            Verdict::Refused(reason) => Some(reason_name(reason)),
+            Verdict::Granted(_) => None,
+        };
+        let mut event = self.refused(reason.unwrap_or_default());
+        event.failures = Some(decision.failures);
+        if let Verdict::Granted(factor) = decision.verdict {
+            event.outcome = Outcome::Granted;
+            event.authenticator = label;
+            event.reason = match factor {
+                Factor::RecoveryCode { left } => Some(format!("{left} recovery codes left")),
+                Factor::Authenticator(_) => None,
+            };
+        }
+        let mut events = vec![event];
+        events.extend(self.consequences(&decision));
+        (decision, events)
+    }
+
+    /// A lock or the disabling that this reply brought about.
+    fn consequences(&self, decision: &Decision) -> Vec<Event> {
+        let consequence = |kind, reason: String| {
+            let mut event = self.refused(&reason);
+            event.kind = kind;
+            event.outcome = Outcome::Note;
+            event.failures = Some(decision.failures);
+            event
+        };
+        let mut events = Vec::new();
+        if let (true, Standing::Locked(time)) = (decision.lock_set, decision.standing) {
+            events.push(consequence(Kind::Lock, format!("for {} s", answer::whole_seconds(time))));
+        }
+        if decision.disabled_now {
+            events.push(consequence(Kind::Disable, "too many wrong codes".into()));
+        }
+        events
+    }
+
+    /// The address of the host that this login comes from. What a caller other than root says of it proves
+    /// nothing and counts against nobody.
+    fn source(&self) -> Option<SourceAddress> {
+        if self.origin.claimed { None } else { SourceAddress::parse(&self.origin.rhost) }
+    }
+
+    fn refused(&self, reason: &str) -> Event {
+        refused(&self.subject.name, &self.origin, self.caller.uid, reason)
+    }
+}
+
+fn refused(account: &str, origin: &Origin, caller_uid: u32, reason: &str) -> Event {
+    let mut event = Event::new(clock::wall(), Kind::Verification, Outcome::Refused);
+    event.account = Some(account.to_owned());
+    event.origin = Some(origin.clone());
+    event.caller_uid = Some(caller_uid);
+    event.reason = Some(reason.to_owned());
+    event
+}
+
+/// The authenticator that let somebody in, for the audit.
+fn granted_by(decision: &Decision, tx: &Transaction) -> Option<String> {
+    match decision.verdict {
+        Verdict::Granted(Factor::Authenticator(id)) => {
+            let authenticators = tx.record.as_ref().map(|record| record.account.authenticators.as_slice());
+            let label = authenticators.unwrap_or_default().iter().find(|one| one.id == id).map(|one| &one.label);
+            Some(format!("{id} {}", label.map_or("", String::as_str)))
+        }
+        Verdict::Granted(Factor::RecoveryCode { .. }) => Some("recovery-code".into()),
+        Verdict::Refused(_) => None,
+    }
+}
+
+/// The names of the reasons in the audit; docs/events.md explains each.
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Wrong => "wrong",
+        Reason::Reused => "reused",
+        Reason::Locked => "locked",
+        Reason::Disabled => "disabled",
+        Reason::NotEnrolled => "not-enrolled",
+        Reason::Malformed => "malformed",
+        Reason::BlockedBySshd => "blocked-by-sshd",
+        Reason::ClockBackwards => "clock-backwards",
+    }
+}
+
+fn store_reason(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt { .. } => "corrupt-record",
+        _ => "store",
+    }
+}
+
+fn closed(standing: Standing) -> Option<&'static str> {
+    match standing {
+        Standing::Open => None,
+        Standing::Locked(_) => Some(reason_name(Reason::Locked)),
+        Standing::Disabled => Some(reason_name(Reason::Disabled)),
+    }
+}
+
+fn audited(origin: dbus_api::Origin, caller: &Caller) -> Origin {
+    Origin {
+        service: origin.service.unwrap_or_default(),
+        tty: origin.tty.unwrap_or_default(),
+        rhost: origin.rhost.unwrap_or_default(),
+        ruser: origin.ruser.unwrap_or_default(),
+        claimed: !caller.is_root(),
+    }
+}
+
+fn no_such_verification() -> Error {
+    Error::NotFound("no such verification is under way on this connection".into())
+}

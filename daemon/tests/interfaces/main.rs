@@ -1,0 +1,17 @@
+//! The daemon's interfaces over real D-Bus connections, one file a property.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may panic"
+)]
+
+mod administering;
+mod callers;
+mod enrolling;
+mod introspection;
+mod private_socket;
+mod scene;
+mod verifying;

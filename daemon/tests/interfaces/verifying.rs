@@ -1,0 +1,177 @@
+//! Verifications: bound to their connection, decided once, the same answer for everybody.
+
+use dbus_api::{Action, Denial, Error, Origin, Step};
+
+use crate::scene::{OWNER, Scene, code, steady_step, wrong_code};
+
+const UNDELAYED: &str = "fail_delay = \"0s\"";
+
+fn denied(step: &Step) -> Denial {
+    assert_eq!(step.action(), Some(Action::Denied), "{step:?}");
+    step.details.denial()
+}
+
+#[tokio::test]
+async fn a_right_code_is_granted_once_and_then_refused_as_reused() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let root = scene.connect(0).await;
+    let from = scene.audit().await.len();
+    steady_step().await;
+    let right = code(&offer, 0);
+    assert_eq!(root.verify(OWNER.0, &right).await.action(), Some(Action::Granted));
+    let spaced = format!("{} {}", &right[..3], &right[3..]);
+    assert_eq!(denied(&root.verify(OWNER.0, &spaced).await), Denial::Refused);
+    assert_eq!(scene.events(from).await, ["verification granted", "verification refused reused"]);
+}
+
+#[tokio::test]
+async fn unknown_unenrolled_and_enrolled_accounts_get_the_same_answers_until_they_are_locked() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let wrong = wrong_code(&offer);
+    let root = scene.connect(0).await;
+    let mut dialogues = Vec::new();
+    for user in [OWNER.0, "bin", "no-such-account"] {
+        let mut dialogue = Vec::new();
+        for reply in [wrong.as_str(), "hello", "", &wrong, &wrong, &wrong] {
+            let (id, step) = root.verifier.begin(user, &Origin::default()).await.unwrap();
+            dialogue.push(step);
+            if id != 0 {
+                dialogue.push(root.verifier.respond(id, reply).await.unwrap());
+            }
+        }
+        dialogues.push(dialogue);
+    }
+    assert_eq!(dialogues[0], dialogues[1]);
+    assert_eq!(dialogues[0], dialogues[2]);
+    let last = dialogues[0].last().unwrap();
+    assert_eq!(denied(last), Denial::Locked);
+    assert!(last.messages[0].text.starts_with("Too many wrong codes: try again in "), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_right_code_while_locked_is_refused_and_not_consumed() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let root = scene.connect(0).await;
+    steady_step().await;
+    let (early, _) = root.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    for _ in 0..3 {
+        root.verify(OWNER.0, &wrong_code(&offer)).await;
+    }
+    let right = code(&offer, 0);
+    assert_eq!(denied(&root.verifier.respond(early, &right).await.unwrap()), Denial::Locked);
+    root.admin.unlock(OWNER.0).await.unwrap();
+    assert_eq!(root.verify(OWNER.0, &right).await.action(), Some(Action::Granted));
+}
+
+#[tokio::test]
+async fn a_verification_answers_only_to_its_own_connection_and_ends_with_it() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let (first, second) = (scene.connect(0).await, scene.connect(0).await);
+    let (id, _) = first.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    let stolen = second.verifier.respond(id, &code(&offer, 0)).await;
+    assert!(matches!(stolen, Err(Error::NotFound(_))), "{stolen:?}");
+    second.verifier.cancel(id).await.unwrap();
+    scene.service.connection_ended(&second.key).await;
+    assert_eq!(first.verifier.respond(id, "hello").await.unwrap().action(), Some(Action::Denied));
+
+    let (id, _) = first.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    scene.service.connection_ended(&first.key).await;
+    let late = first.verifier.respond(id, &code(&offer, 0)).await;
+    assert!(matches!(late, Err(Error::NotFound(_))), "{late:?}");
+    assert_eq!(scene.events(0).await.last().unwrap(), "verification refused cancelled");
+}
+
+#[tokio::test]
+async fn a_verification_takes_as_many_replies_as_configured() {
+    let scene = Scene::new("tries = 3\nfail_delay = \"0s\"\n[throttling]\nfailures = 50");
+    let offer = scene.enrol(OWNER.0).await;
+    let root = scene.connect(0).await;
+    let (id, _) = root.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    for reply in [wrong_code(&offer).as_str(), ""] {
+        assert_eq!(root.verifier.respond(id, reply).await.unwrap().action(), Some(Action::AskHidden));
+    }
+    let last = root.verifier.respond(id, &wrong_code(&offer)).await.unwrap();
+    assert_eq!(denied(&last), Denial::TriesUsedUp);
+    assert!(matches!(root.verifier.respond(id, "1").await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn one_of_thirty_two_simultaneous_logins_gets_in_with_one_code() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    steady_step().await;
+    let right = code(&offer, 0);
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let (peer, right) = (scene.connect(0).await, right.clone());
+        logins.spawn(async move { peer.verify(OWNER.0, &right).await.action() });
+    }
+    let granted = logins.join_all().await.into_iter().filter(|action| *action == Some(Action::Granted)).count();
+    assert_eq!(granted, 1);
+}
+
+#[tokio::test]
+async fn recovery_codes_work_once_each_and_tell_how_many_are_left() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let codes = offer.recovery_codes.clone().unwrap();
+    let root = scene.connect(0).await;
+    let step = root.verify(OWNER.0, &codes[0].to_lowercase().replace('0', "o")).await;
+    assert_eq!(step.action(), Some(Action::Granted));
+    assert!(step.messages[0].text.contains("9 are left"), "{step:?}");
+    assert_eq!(denied(&root.verify(OWNER.0, &codes[0]).await), Denial::Refused);
+    assert_eq!(root.verify(OWNER.0, &codes[1]).await.action(), Some(Action::Granted));
+}
+
+#[tokio::test]
+async fn a_user_has_sixteen_verifications_at_most_and_root_more() {
+    let scene = Scene::new(UNDELAYED);
+    let owner = scene.connect(OWNER.1).await;
+    for _ in 0..16 {
+        owner.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    }
+    let one_more = owner.verifier.begin(OWNER.0, &Origin::default()).await;
+    assert!(matches!(one_more, Err(Error::LimitExceeded(_))), "{one_more:?}");
+    let root = scene.connect(0).await;
+    for _ in 0..100 {
+        root.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    }
+    scene.service.connection_ended(&owner.key).await;
+    owner.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_fails_over_twenty_accounts_is_refused_and_a_claimed_one_is_not() {
+    let scene = Scene::new(UNDELAYED);
+    let from = |rhost: &str| Origin { rhost: Some(rhost.into()), ..Origin::default() };
+    let root = scene.connect(0).await;
+    for number in 0..20 {
+        let (id, _) = root.verifier.begin(&format!("guess{number}"), &from("198.51.100.7")).await.unwrap();
+        root.verifier.respond(id, "123456").await.unwrap();
+    }
+    let (id, step) = root.verifier.begin(OWNER.0, &from("198.51.100.7")).await.unwrap();
+    assert_eq!((id, denied(&step)), (0, Denial::Locked));
+    assert_ne!(root.verifier.begin(OWNER.0, &from("198.51.100.8")).await.unwrap().0, 0);
+    let owner = scene.connect(OWNER.1).await;
+    assert_ne!(owner.verifier.begin(OWNER.0, &from("198.51.100.7")).await.unwrap().0, 0);
+}
+
+#[tokio::test]
+async fn nothing_that_was_typed_reaches_the_audit_unescaped() {
+    let scene = Scene::new(UNDELAYED);
+    let root = scene.connect(0).await;
+    let forged = "x\"\nevent=verification outcome=granted account=\"root";
+    let origin = Origin { service: Some(forged.into()), rhost: Some(forged.into()), ..Origin::default() };
+    let (id, _) = root.verifier.begin(forged, &origin).await.unwrap();
+    root.verifier.respond(id, forged).await.unwrap();
+    for record in scene.audit().await {
+        let line = record.line();
+        assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{line}");
+        assert!(line.starts_with("event=") && !line.contains(" event="), "{line}");
+        assert!(line.matches(" account=\"").count() <= 1, "{line}");
+    }
+}
