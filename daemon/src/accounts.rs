@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 const THREADS: usize = 4;
 /// Look-ups that may wait for a thread.
 const QUEUE: usize = 1024;
-/// Found accounts that are remembered.
+/// Answers that are remembered.
 const REMEMBERED: usize = 1024;
 /// The longest name that is looked up, in bytes; Linux allows 32, directories more.
 const LONGEST_NAME: usize = 256;
@@ -67,7 +67,7 @@ struct Inner {
     waiting_lookups: Arc<AtomicUsize>,
     /// The threads, each with the moment at which its present look-up began.
     threads: Mutex<Vec<Option<Instant>>>,
-    found: Mutex<HashMap<String, (Account, Instant)>>,
+    answers: Mutex<HashMap<String, (Option<Account>, Instant)>>,
     enumerated: tokio::sync::Mutex<Option<Enumerated>>,
 }
 
@@ -88,29 +88,40 @@ impl Accounts {
                 waiting: Mutex::new(waiting),
                 waiting_lookups: Arc::default(),
                 threads: Mutex::default(),
-                found: Mutex::default(),
+                answers: Mutex::default(),
                 enumerated: tokio::sync::Mutex::default(),
             }),
         }
     }
 
-    /// The account of this name; `None` where NSS says that there is none.
+    /// The account of this name; `None` where NSS says that there is none. Both answers are remembered for the
+    /// same few seconds, so that the time of a second question tells nobody which one it was.
     ///
     /// # Errors
     /// [`NssError`] where NSS did not say.
     pub async fn resolve(&self, name: &str, settings: crate::config::Nss) -> Result<Option<Account>, NssError> {
-        if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
+        if !is_possible(name) {
             return Ok(None);
         }
-        if let Some(account) = self.remembered(name, settings.cache.0) {
-            return Ok(Some(account));
+        if let Some(answer) = self.remembered(name, settings.cache.0) {
+            return Ok(answer);
+        }
+        self.resolve_afresh(name, settings).await
+    }
+
+    /// As [`Accounts::resolve`], but NSS is asked in any case: for administrators, who may have made the account
+    /// a moment ago.
+    ///
+    /// # Errors
+    /// As [`Accounts::resolve`].
+    pub async fn resolve_afresh(&self, name: &str, settings: crate::config::Nss) -> Result<Option<Account>, NssError> {
+        if !is_possible(name) {
+            return Ok(None);
         }
         let wanted = name.to_owned();
-        let found = self.ask(settings.timeout.0, move || look_up(&wanted)).await??;
-        if let Some(account) = &found {
-            self.remember(name, account);
-        }
-        Ok(found)
+        let answer = self.ask(settings.timeout.0, move || look_up(&wanted)).await??;
+        self.remember(name, &answer);
+        Ok(answer)
     }
 
     /// The names and uids of all accounts that NSS enumerates. Directory services often enumerate none.
@@ -127,9 +138,9 @@ impl Accounts {
         Ok(accounts)
     }
 
-    /// Forgets what was found, so that a changed name service is seen at once.
+    /// Forgets all answers, so that a changed name service is seen at once.
     pub fn forget(&self) {
-        lock(&self.inner.found).clear();
+        lock(&self.inner.answers).clear();
     }
 
     /// Runs a look-up on one of the threads and waits for it, but not for longer than `bound`.
@@ -179,18 +190,23 @@ impl Accounts {
         }
     }
 
-    fn remembered(&self, name: &str, kept: Duration) -> Option<Account> {
-        let found = lock(&self.inner.found);
-        found.get(name).filter(|(_, at)| at.elapsed() < kept).map(|(account, _)| account.clone())
+    fn remembered(&self, name: &str, kept: Duration) -> Option<Option<Account>> {
+        let answers = lock(&self.inner.answers);
+        answers.get(name).filter(|(_, at)| at.elapsed() < kept).map(|(answer, _)| answer.clone())
     }
 
-    fn remember(&self, name: &str, account: &Account) {
-        let mut found = lock(&self.inner.found);
-        if found.len() >= REMEMBERED {
-            found.clear();
+    fn remember(&self, name: &str, answer: &Option<Account>) {
+        let mut answers = lock(&self.inner.answers);
+        if answers.len() >= REMEMBERED {
+            answers.clear();
         }
-        found.insert(name.to_owned(), (account.clone(), Instant::now()));
+        answers.insert(name.to_owned(), (answer.clone(), Instant::now()));
     }
+}
+
+/// Whether an account can have this name at all.
+fn is_possible(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains('\0')
 }
 
 impl Inner {
@@ -266,6 +282,23 @@ mod tests {
         assert_eq!(accounts.resolve("root", settings).await, Ok(Some(Account { name: "root".into(), uid: 0 })));
         for stranger in ["no-such-account", "", "a\0b", &"x".repeat(300)] {
             assert_eq!(accounts.resolve(stranger, settings).await, Ok(None), "{stranger:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn both_answers_are_remembered_and_administrators_ask_anew() {
+        let accounts = Accounts::new();
+        let settings = Nss { cache: Span(Duration::from_secs(60)), ..Nss::default() };
+        for name in ["root", "no-such-account"] {
+            let answer = accounts.resolve(name, settings).await.unwrap();
+            let forged = match answer {
+                Some(_) => None,
+                None => Some(Account { name: name.into(), uid: 7 }),
+            };
+            accounts.remember(name, &forged);
+            assert_eq!(accounts.resolve(name, settings).await, Ok(forged));
+            assert_eq!(accounts.resolve_afresh(name, settings).await, Ok(answer.clone()));
+            assert_eq!(accounts.resolve(name, settings).await, Ok(answer));
         }
     }
 

@@ -113,10 +113,12 @@ impl Service {
     /// The account of this name, if the caller may act for it: root for any, another uid for its own alone.
     /// To others, an account that does not exist and one that is not theirs look the same.
     pub(crate) async fn own_account(&self, caller: &Caller, name: &str) -> Result<Account, Error> {
-        let account = self.resolve(name).await?;
         if caller.is_root() {
+            let found = self.accounts().resolve_afresh(name, self.settings().config.nss).await;
+            let account = found.map_err(|error| Error::Unavailable(error.to_string()))?;
             return account.ok_or_else(|| Error::UnknownAccount(format!("the name service knows no account {name:?}")));
         }
+        let account = self.resolve(name).await?;
         account.filter(|account| account.uid == caller.uid).ok_or_else(not_yours)
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use super::{Admin, Enrollment, Verifier};
 use crate::caller::{ConnectionKey, Source};
 use crate::service::Service;
 
+/// Messages that wait to be looked at: the bus lets anybody send 32 MiB at once, so that many are not taken in.
+const QUEUED: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// How long a bus may take for each step of letting the daemon in.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a bus that is gone is tried again, at first and at most.
@@ -36,6 +39,7 @@ pub async fn connect(address: &str, service: &Service) -> zbus::Result<Served> {
     let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
     let source = Source::Bus { generation };
     let connecting = zbus::connection::Builder::address(address)
+        .max_queued(QUEUED)
         .serve_at(dbus_api::OBJECT_PATH, Verifier::new(service.clone(), source.clone()))
         .serve_at(dbus_api::OBJECT_PATH, Enrollment::new(service.clone(), source.clone()))
         .serve_at(dbus_api::OBJECT_PATH, Admin::new(service.clone(), source))

@@ -294,12 +294,20 @@ impl<'c> Session<'c> {
         Ok(value)
     }
 
-    /// Reads a record.
+    /// Reads a record. Where there is none, the decoy is loaded, checked and opened in its place: a login begins
+    /// with this, and its time must not tell who has one.
     pub(super) fn read(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
         if account == decoy::NAME {
             return Ok(None);
         }
-        Ok(self.accounts.load(account, self.keys)?.map(|loaded| loaded.record))
+        if let Some(loaded) = self.accounts.load(account, self.keys)? {
+            return Ok(Some(loaded.record));
+        }
+        match self.accounts.load(decoy::NAME, self.keys) {
+            // The next decision about a name without a record makes it, or makes it anew.
+            Ok(_) | Err(Trouble::Refused(_)) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Reads up to `limit` records, altered ones too, by what is wrong with them.
