@@ -1,4 +1,4 @@
-//! What the process does to itself before it touches a secret.
+//! What the process does to itself: before it touches a secret, and once it serves.
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -25,6 +25,24 @@ pub fn harden() -> Result<(), HardeningError> {
         std::process::abort();
     }));
     Ok(())
+}
+
+/// Gives back the pages of the program's code that starting needed and serving does not: about 3 of 4.5 MB. The
+/// kernel reads a page again from the file when it is wanted (madvise(2), `MADV_DONTNEED` on a file mapping).
+#[allow(unsafe_code, reason = "the bounds of the program's code are the linker's symbols, and nix's madvise is unsafe")]
+pub fn release_start_pages() {
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let begin = std::ptr::addr_of!(__executable_start) as usize;
+    let end = std::ptr::addr_of!(etext) as usize;
+    // A page that the code shares with data behind it stays.
+    let length = end.saturating_sub(begin) & !4095;
+    let Some(begin) = std::ptr::NonNull::new(begin as *mut std::ffi::c_void) else { return };
+    // SAFETY: from the executable's first byte to the end of its code everything is mapped from the file and never
+    // written, so that nothing is lost. Should the kernel refuse, the pages stay.
+    let _ = unsafe { nix::sys::mman::madvise(begin, length, nix::sys::mman::MmapAdvise::MADV_DONTNEED) };
 }
 
 /// Raises the limit of open descriptors as far as the process may, and returns it.

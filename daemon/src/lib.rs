@@ -119,6 +119,7 @@ async fn serve_until_told(
     });
     service.record(Event::new(clock::wall(), Kind::Start, Outcome::Note)).await;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    hardening::release_start_pages();
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
