@@ -9,7 +9,7 @@ use daemon::bus::{Admin, Enrollment, Verifier};
 use daemon::caller::{Caller, ConnectionKey, Source};
 use daemon::config::Config;
 use daemon::service::Service;
-use daemon::store::{MasterKey, Store};
+use daemon::store::{MasterKey, Record, Store, Urgency};
 use dbus_api::{Action, AdminProxy, EnrollmentOptions, EnrollmentProxy, Offer, Origin, Step, VerifierProxy};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -103,6 +103,12 @@ impl Scene {
             format!("{} {} {}", field("event"), field("outcome"), field("reason")).trim().to_owned()
         };
         self.audit().await.iter().skip(from).map(line).collect()
+    }
+
+    /// Changes an account's record as only the disk or time itself could.
+    pub(crate) async fn change(&self, user: &str, change: impl FnOnce(&mut Record) + Send + 'static) {
+        let changed = self.store.decide(user, Urgency::Login, move |tx| tx.record.as_mut().map(change));
+        assert!(changed.await.unwrap().is_some());
     }
 
     /// Enrols an account as root does, and returns what its authenticator knows.

@@ -145,6 +145,44 @@ async fn a_user_has_sixteen_verifications_at_most_and_root_more() {
 }
 
 #[tokio::test]
+async fn a_name_that_got_another_uid_is_refused_like_a_stranger_until_it_is_reset() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    scene.change(OWNER.0, |record| record.uid = Some(4242)).await;
+    let root = scene.connect(0).await;
+    let from = scene.audit().await.len();
+    steady_step().await;
+    let right = code(&offer, 0);
+    assert_eq!(denied(&root.verify(OWNER.0, &right).await), Denial::Refused);
+    assert_eq!(scene.events(from).await, ["verification refused uid-changed"]);
+    assert_eq!(root.admin.account(OWNER.0).await.unwrap().failures, 0);
+    let options = dbus_api::EnrollmentOptions { no_confirm: Some(true), ..Default::default() };
+    assert!(matches!(root.enrollment.begin(OWNER.0, &options).await, Err(Error::AccessDenied(_))));
+    root.admin.reset(OWNER.0, 0).await.unwrap();
+    root.enrollment.begin(OWNER.0, &options).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_clock_is_behind_the_last_decision_recovery_codes_alone_let_in() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let ahead = |record: &mut daemon::store::Record| {
+        record.account.last_decision = Some(verifier::WallTime(daemon::clock::wall().0 + 180_000));
+    };
+    scene.change(OWNER.0, ahead).await;
+    let root = scene.connect(0).await;
+    let from = scene.audit().await.len();
+    steady_step().await;
+    let right = code(&offer, 0);
+    assert_eq!(denied(&root.verify(OWNER.0, &right).await), Denial::Unavailable);
+    let recovery = offer.recovery_codes.clone().unwrap();
+    assert_eq!(root.verify(OWNER.0, &recovery[0]).await.action(), Some(Action::Granted));
+    assert_eq!(root.verify(OWNER.0, &right).await.action(), Some(Action::Granted));
+    let events = scene.events(from).await;
+    assert_eq!(events[0], "verification refused clock-backwards");
+}
+
+#[tokio::test]
 async fn a_host_that_fails_over_twenty_accounts_is_refused_and_a_claimed_one_is_not() {
     let scene = Scene::new(UNDELAYED);
     let from = |rhost: &str| Origin { rhost: Some(rhost.into()), ..Origin::default() };

@@ -1,0 +1,236 @@
+//! The builder of a scratch host: what it shall have, its boot, its files.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    Daemon, Host, Stack,
+    account::{self, Person},
+    daemon::child_of,
+    host::CLOCK,
+    pam, programs,
+    root::Root,
+    secure_shell,
+};
+
+/// The configuration file of the daemon.
+const CONFIGURATION: &str = "/etc/countersign/countersign.toml";
+
+const RSYSLOG: &str = r#"module(load="imuxsock" SysSock.UsePIDFromSystem="on")
+template(name="plain" type="string" string="%syslogtag%%msg:::sp-if-no-1st-sp%%msg:::drop-last-lf%\n")
+authpriv.* action(type="omfile" file="/var/log/auth.log" template="plain")
+"#;
+
+const SUDOERS: &str = "Defaults env_reset, timestamp_timeout=0, lecture=never\n\
+     Defaults secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"\n\
+     root ALL=(ALL:ALL) ALL\n%scratch-sudo ALL=(ALL:ALL) ALL\n";
+
+/// What a [`Host`] shall be. Every step has a usual value.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct HostBuilder {
+    people: Vec<Person>,
+    files: Vec<(String, Vec<u8>, u32)>,
+    binds: Vec<(PathBuf, String)>,
+    stacks: Vec<Stack>,
+    module_arguments: String,
+    configuration: String,
+    ssh_methods: Option<String>,
+    sudoers: String,
+    fake_clock: bool,
+    disk: Option<String>,
+    daemon_waits: bool,
+}
+
+impl HostBuilder {
+    /// An account that logs in with this password. Everybody may use sudo.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.people.push(Person::new(self.people.len(), name, Some(password)));
+        self
+    }
+
+    /// An account without a password.
+    pub fn user_without_password(mut self, name: &str) -> Self {
+        self.people.push(Person::new(self.people.len(), name, None));
+        self
+    }
+
+    /// A file of root's with mode 0644.
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.into(), 0o644));
+        self
+    }
+
+    /// A script of root's with mode 0755.
+    pub fn script(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.into(), 0o755));
+        self
+    }
+
+    /// A staged file of the build at another place of the host.
+    pub fn bind(mut self, source: PathBuf, path: &str) -> Self {
+        self.binds.push((source, path.to_owned()));
+        self
+    }
+
+    /// Asks for a code in this PAM service.
+    pub fn pam(mut self, stack: Stack) -> Self {
+        self.stacks.push(stack);
+        self
+    }
+
+    /// Arguments of the module in every [`Stack`], such as `timeout=2`.
+    pub fn module_arguments(mut self, arguments: &str) -> Self {
+        arguments.clone_into(&mut self.module_arguments);
+        self
+    }
+
+    /// Starts sshd; `methods` is its `AuthenticationMethods`.
+    pub fn sshd(mut self, methods: &str) -> Self {
+        self.ssh_methods = Some(methods.to_owned());
+        self
+    }
+
+    /// A further line of sudoers(5).
+    pub fn sudoers(mut self, line: &str) -> Self {
+        self.sudoers.push_str(line);
+        self.sudoers.push('\n');
+        self
+    }
+
+    /// The content of the daemon's configuration file, which is empty otherwise.
+    pub fn configuration(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.configuration);
+        self
+    }
+
+    /// The daemon's clock is [`Host::advance`]d by hand.
+    pub fn fake_clock(mut self) -> Self {
+        self.fake_clock = true;
+        self
+    }
+
+    /// The daemon's state lies on a disk of its own, which [`Host::disk`] copies.
+    pub fn state_on_a_disk(mut self) -> Self {
+        self.disk = Some("new".to_owned());
+        self
+    }
+
+    /// The daemon's state lies on a copy of this disk.
+    pub fn state_on_this_disk(mut self, image: &Path) -> Self {
+        self.disk = Some(image.display().to_string());
+        self
+    }
+
+    /// The daemon is not started: [`Host::start_daemon`] does.
+    pub fn daemon_waits(mut self) -> Self {
+        self.daemon_waits = true;
+        self
+    }
+
+    /// Boots the host and waits until all of it is ready.
+    ///
+    /// # Errors
+    /// The machine's user is not root, something is missing on the machine, or something did not start.
+    pub fn start(self) -> Result<Host> {
+        if !nix::unistd::geteuid().is_root() {
+            bail!("a scratch host needs namespaces and mounts: run this as root");
+        }
+        let (machine, pid) = self.boot()?;
+        let root = Root::of(pid)?;
+        self.write_files(&root)?;
+        let daemon = Daemon::new(pid)?;
+        let ahead = self.fake_clock.then(|| Mutex::new(0));
+        let host = Host { machine, pid, root, people: self.people, daemon, ahead };
+        host.start_services(self.ssh_methods.is_some())?;
+        if !self.daemon_waits {
+            host.start_daemon()?;
+        }
+        Ok(host)
+    }
+
+    fn boot(&self) -> Result<(Child, i32)> {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "-n", "-p", "-u", "-i", "-f", "--propagation", "private", "--kill-child=KILL"]);
+        command.args(["--", "bash", "-c", include_str!("boot.sh"), "boot"]);
+        for (source, path) in self.binds()? {
+            command.arg(source).arg(path);
+        }
+        if let Some(disk) = &self.disk {
+            command.env("SCRATCH_DISK", disk);
+        }
+        let mut machine = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("unshare")?;
+        let mut line = String::new();
+        let output = machine.stdout.take().context("a piped output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        if line != "ready\n" {
+            let status = machine.wait()?;
+            bail!("the scratch host does not boot ({status}); its reason stands above");
+        }
+        let pid = child_of(machine.id())?.as_raw();
+        Ok((machine, pid))
+    }
+
+    fn binds(&self) -> Result<Vec<(PathBuf, String)>> {
+        let modules = programs::module_directory();
+        let mut binds = vec![
+            (programs::staged("countersignd")?, "/usr/libexec/countersignd".to_owned()),
+            (programs::staged("countersign")?, "/usr/bin/countersign".to_owned()),
+            (programs::staged("pam_countersign.so")?, format!("{modules}/pam_countersign.so")),
+        ];
+        for driver in ["pam_client", "socket_client", "fake_daemon"] {
+            binds.push((programs::driver(driver)?, format!("/usr/lib/scratch/{driver}")));
+        }
+        let policy = "org.countersign.Countersign1.conf";
+        let shipped = programs::shipped(&format!("packaging/dbus/{policy}"));
+        binds.push((shipped, format!("/usr/share/dbus-1/system.d/{policy}")));
+        binds.extend(self.binds.iter().cloned());
+        Ok(binds)
+    }
+
+    fn write_files(&self, root: &Root) -> Result<()> {
+        let mut databases = ["/etc/passwd", "/etc/shadow", "/etc/group"].map(|path| (path, Vec::new()));
+        let mut all_lines = vec![account::daemon_lines()];
+        for person in &self.people {
+            all_lines.push(person.lines()?);
+            root.make_directory(&person.home(), 0o755, person.uid)?;
+        }
+        let names: Vec<&str> = self.people.iter().map(|person| person.name.as_str()).collect();
+        let sudo = format!("scratch-sudo:x:60999:{}\n", names.join(","));
+        for (index, (path, content)) in databases.iter_mut().enumerate() {
+            *content = root.read(path)?;
+            content.extend(all_lines.iter().filter_map(|lines| lines.get(index)).flat_map(|line| line.bytes()));
+            if *path == "/etc/group" {
+                content.extend(sudo.bytes());
+            }
+            root.write(path, content, if *path == "/etc/shadow" { 0o600 } else { 0o644 }, 0)?;
+        }
+        root.write("/etc/hosts", b"127.0.0.1 localhost scratch\n", 0o644, 0)?;
+        root.write("/etc/sudoers", format!("{SUDOERS}{}", self.sudoers).as_bytes(), 0o440, 0)?;
+        root.write("/etc/scratch-rsyslog.conf", RSYSLOG.as_bytes(), 0o644, 0)?;
+        root.write("/var/log/auth.log", b"", 0o640, 0)?;
+        root.write(CONFIGURATION, self.configuration.as_bytes(), 0o644, 0)?;
+        root.make_directory("/var/lib/countersign", 0o700, account::DAEMON_UID)?;
+        root.make_directory("/run/countersign", 0o755, account::DAEMON_UID)?;
+        root.make_directory("/run/scratch", 0o755, 0)?;
+        root.make_directory("/run/dbus", 0o755, 0)?;
+        root.write(CLOCK, b"+0\n", 0o644, 0)?;
+        for stack in &self.stacks {
+            let lines = pam::lines(stack, &self.module_arguments)?;
+            root.write(&format!("/etc/pam.d/{}", stack.service), lines.as_bytes(), 0o644, 0)?;
+        }
+        if let Some(methods) = &self.ssh_methods {
+            secure_shell::prepare(root, &self.people, methods)?;
+        }
+        for (path, content, mode) in &self.files {
+            root.write(path, content, *mode, 0)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! A scratch host: real sshd, sudo, su, system bus and syslog around the real Countersign, in namespaces of
+//! their own. Nothing outside of it is written, and leaving its pid namespace ends all of it.
+//!
+//! It needs root on the machine and trusts it. What runs inside is not trusted: files of the host are opened
+//! with its root as the root, so that no link of its leads out.
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod builder;
+mod code;
+mod daemon;
+mod host;
+mod outcome;
+mod pam;
+mod private_socket;
+mod programs;
+mod root;
+mod secure_shell;
+mod syslog;
+mod terminal;
+
+pub use builder::HostBuilder;
+pub use code::{Enrolment, HotpKey};
+pub use daemon::{Daemon, Figures, wait};
+pub use host::Host;
+pub use outcome::Outcome;
+pub use pam::{Attempt, Cycles, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL, PAM_MAXTRIES, PAM_SUCCESS, PAM_SYSTEM_ERR, Stack};
+pub use private_socket::{Verdict, VerifierClient};
+pub use programs::staged;
+pub use syslog::Line;
+pub use terminal::Dialogue;

@@ -1,0 +1,104 @@
+//! Dialogues on a terminal, held by expect(1) as a person would hold them.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+
+use crate::{Host, Outcome};
+
+/// How long a dialogue waits for what it expects, in seconds.
+const PATIENCE: u32 = 30;
+
+/// expect's own exit status where something expected did not come.
+const DISAPPOINTED: i32 = 99;
+
+/// A program on a terminal, and what is said to it.
+#[derive(Debug)]
+pub struct Dialogue<'host> {
+    host: &'host Host,
+    user: String,
+    command: String,
+    script: String,
+}
+
+impl<'host> Dialogue<'host> {
+    pub(crate) fn new(host: &'host Host, user: &str, arguments: &[&str]) -> Self {
+        let mut script =
+            format!("log_user 1\nset timeout {PATIENCE}\nset stty_init {{rows 60 columns 100}}\nspawn -noecho");
+        for argument in arguments {
+            script.push(' ');
+            script.push_str(&word(argument));
+        }
+        script.push('\n');
+        Self { host, user: user.to_owned(), command: arguments.join(" "), script }
+    }
+
+    /// Waits until the terminal shows `text`.
+    #[must_use]
+    pub fn expect(mut self, text: &str) -> Self {
+        let text = word(text);
+        let _ = writeln!(
+            self.script,
+            "expect {{\n -ex {text} {{}}\n timeout {{ puts stderr \"never seen: \"; puts stderr {text}; exit \
+             {DISAPPOINTED} }}\n eof {{ puts stderr \"ended before: \"; puts stderr {text}; exit {DISAPPOINTED} }}\n}}"
+        );
+        self
+    }
+
+    /// Types `line` and presses Enter.
+    #[must_use]
+    pub fn send(mut self, line: &str) -> Self {
+        let _ = writeln!(self.script, "send -- {}", word(&format!("{line}\r")));
+        self
+    }
+
+    /// Waits for the prompt and answers it.
+    #[must_use]
+    pub fn answer(self, prompt: &str, reply: &str) -> Self {
+        self.expect(prompt).send(reply)
+    }
+
+    /// Waits for the prompt and answers it with the first line that a program on the host prints then.
+    #[must_use]
+    pub fn answer_from(self, prompt: &str, program: &str) -> Self {
+        let mut dialogue = self.expect(prompt);
+        let _ = writeln!(dialogue.script, "send -- \"[exec {}]\\r\"", word(program));
+        dialogue
+    }
+
+    /// Presses Ctrl-C.
+    #[must_use]
+    pub fn interrupt(mut self) -> Self {
+        self.script.push_str("send -- \\003\n");
+        self
+    }
+
+    /// Waits for the program's end. All that the terminal showed stands in the outcome's `stdout`.
+    ///
+    /// # Errors
+    /// Something expected was never shown; the error holds the terminal and the host's log.
+    pub fn end(mut self) -> Result<Outcome> {
+        let _ = writeln!(
+            self.script,
+            "expect {{\n eof {{}}\n timeout {{ puts stderr \"it does not end\"; exit {DISAPPOINTED} }}\n}}\n\
+             set end [wait]\n# A fifth element tells of a signal; ours is Ctrl-C alone.\n\
+             if {{[llength $end] > 4}} {{ exit 130 }}\nexit [lindex $end 3]"
+        );
+        let mut outcome = self.host.feed_as(&self.user, &["expect", "-f", "-"], self.script.as_bytes())?;
+        outcome.command = self.command;
+        outcome.stdout = outcome.stdout.replace('\r', "");
+        if outcome.status == DISAPPOINTED {
+            bail!("{outcome}\n{}", self.host.diagnosis());
+        }
+        Ok(outcome)
+    }
+}
+
+/// A word of Tcl that stands for exactly `text`.
+fn word(text: &str) -> String {
+    let mut hex = String::with_capacity(2 * text.len());
+    for byte in text.bytes() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    format!("[encoding convertfrom utf-8 [binary format H* {hex}]]")
+}

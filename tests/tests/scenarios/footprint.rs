@@ -1,0 +1,45 @@
+//! How much of a host Countersign takes.
+
+use std::process::Command;
+
+use anyhow::Result;
+use scenarios::{Host, PAM_SUCCESS, Stack, staged};
+
+#[test]
+fn an_idle_daemon_is_small_and_has_the_threads_of_the_design() -> Result<()> {
+    let host = Host::build().user_without_password("alice").pam(Stack::code_alone("door")).start()?;
+    let phone = host.enrol("alice")?;
+    assert_eq!(host.attempt("door", "alice", &[&host.code(&phone, 0)?])?.result, PAM_SUCCESS);
+    let figures = host.daemon().figures()?;
+    println!("daemon: {figures:?}");
+    assert!(figures.resident < 8 * 1024, "{figures:?}");
+    // The main thread, the store, syslog, and at most four for the name service.
+    let lookups = figures.threads.iter().filter(|name| name.contains("nss")).count();
+    assert!(lookups <= 4, "{figures:?}");
+    assert_eq!(figures.threads.len() - lookups, 3, "{figures:?}");
+    for name in ["countersignd", "store", "syslog"] {
+        assert!(figures.threads.iter().any(|thread| thread.contains(name)), "no thread {name}: {figures:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_stripped_module_is_smaller_than_a_megabyte() -> Result<()> {
+    let stripped = std::env::temp_dir().join(format!("pam_countersign-{}.so", std::process::id()));
+    let done = Command::new("strip").arg("-o").arg(&stripped).arg(staged("pam_countersign.so")?).status()?;
+    assert!(done.success());
+    let size = std::fs::metadata(&stripped)?.len();
+    std::fs::remove_file(&stripped)?;
+    println!("module: {size} bytes");
+    assert!(size < 1 << 20, "{size} bytes");
+    Ok(())
+}
+
+#[test]
+fn the_daemon_ends_in_order_and_is_logged_at_both_ends() -> Result<()> {
+    let host = Host::build().start()?;
+    host.logged(&[("event", "start")])?;
+    host.daemon().stop()?;
+    host.logged(&[("event", "stop")])?;
+    Ok(())
+}
