@@ -111,7 +111,7 @@ fn authenticate(handle: &Handle<'_>, flags: PamFlags, arguments: &[String]) -> P
     if let Verdict::Refused(refusal) = &verdict {
         report(handle, refusal, &user);
     }
-    verdict.code()
+    verdict.code(&handle.service())
 }
 
 fn prepare(handle: &Handle<'_>, arguments: &[String]) -> Result<(Options, Login), Refusal> {

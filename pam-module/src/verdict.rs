@@ -16,13 +16,22 @@ pub(crate) enum Verdict {
     Refused(Refusal),
 }
 
+/// The PAM service whose program makes `PAM_MAXTRIES` worse than another refusal.
+const SSHD: &str = "sshd";
+
 impl Verdict {
-    /// The code for libpam.
-    pub(crate) fn code(&self) -> PamError {
+    /// The code for libpam, as this service understands it.
+    ///
+    /// sshd answers `PAM_MAXTRIES` with an empty list of methods, upon which OpenSSH's client goes through all of its
+    /// own and asks for a password that nobody wants (seen with OpenSSH 9.2). It counts tries by itself.
+    pub(crate) fn code(&self, service: &str) -> PamError {
         match self {
             Self::Granted => PamError::SUCCESS,
             Self::Skipped => PamError::IGNORE,
-            Self::Refused(refusal) => refusal.code(),
+            Self::Refused(refusal) => match refusal.code() {
+                PamError::MAXTRIES if service == SSHD => PamError::AUTH_ERR,
+                code => code,
+            },
         }
     }
 }
@@ -154,6 +163,14 @@ mod tests {
         for (refusal, code) in refusals {
             assert_eq!(Verdict::Refused(refusal).code(), code);
         }
+    }
+
+    #[test]
+    fn sshd_is_never_told_that_the_tries_are_used_up() {
+        let locked = Verdict::Refused(Refusal::Denied { denial: Denial::Locked, fail_delay: None });
+        assert_eq!(locked.code("sshd"), PamError::AUTH_ERR);
+        assert_eq!(locked.code("sudo"), PamError::MAXTRIES);
+        assert_eq!(Verdict::Granted.code("sshd"), PamError::SUCCESS);
     }
 
     #[test]

@@ -66,10 +66,15 @@ impl<'host> Dialogue<'host> {
         dialogue
     }
 
-    /// Presses Ctrl-C.
+    /// Presses Ctrl-C until the program ends: sudo misses a signal that comes after it has printed its prompt and
+    /// before it reads.
     #[must_use]
     pub fn interrupt(mut self) -> Self {
-        self.script.push_str("send -- \\003\n");
+        let _ = writeln!(
+            self.script,
+            "set timeout 1\nfor {{set presses 0}} {{$presses < {PATIENCE}}} {{incr presses}} {{\n send -- \\003\n \
+             expect eof {{ set ended 1; break }} timeout {{}}\n}}\nset timeout {PATIENCE}"
+        );
         self
     }
 
@@ -80,8 +85,8 @@ impl<'host> Dialogue<'host> {
     pub fn end(mut self) -> Result<Outcome> {
         let _ = writeln!(
             self.script,
-            "expect {{\n eof {{}}\n timeout {{ puts stderr \"it does not end\"; exit {DISAPPOINTED} }}\n}}\n\
-             set end [wait]\n# A fifth element tells of a signal; ours is Ctrl-C alone.\n\
+            "if {{![info exists ended]}} {{\n expect {{\n eof {{}}\n timeout {{ puts stderr \"it does not end\"; \
+             exit {DISAPPOINTED} }}\n }}\n}}\nset end [wait]\n# A fifth element tells of a signal; ours is Ctrl-C alone.\n\
              if {{[llength $end] > 4}} {{ exit 130 }}\nexit [lindex $end 3]"
         );
         let mut outcome = self.host.feed_as(&self.user, &["expect", "-f", "-"], self.script.as_bytes())?;

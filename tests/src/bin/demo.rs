@@ -111,7 +111,7 @@ impl Story {
         }
         show("alice@scratch $ sudo id", &sudo.end()?, &[first, second, third]);
         tell("While it is locked, nobody is asked at all, by no service: a right code would not help, nor be used up.");
-        let ssh = self.host.ssh("alice", "id").expect("try again in").interrupt().end()?;
+        let ssh = self.host.ssh("alice", "id").expect("try again in").end()?;
         show("alice@laptop $ ssh alice@scratch", &ssh, &[]);
         Ok(())
     }

@@ -77,9 +77,10 @@ fn openssh_shows_the_wrong_code_and_then_how_long_to_wait() -> Result<()> {
         .answer(PROMPT, &wrong)
         .expect(TRY_AGAIN)
         .expect(" s.")
-        .interrupt()
         .end()?;
     assert!(!login.succeeded(), "{login}");
+    assert!(login.stdout.contains("Permission denied (keyboard-interactive)"), "{login}");
+    assert!(!login.stdout.contains("assword"), "{login}");
     let refused = [("event", "verification"), ("outcome", "refused"), ("account", "alice"), ("reason", "wrong")];
     assert_eq!(host.logged(&refused)?.field("failures"), Some("3"));
     host.logged(&[("event", "lock"), ("account", "alice")])?;
