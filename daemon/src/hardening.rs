@@ -27,10 +27,10 @@ pub fn harden() -> Result<(), HardeningError> {
     Ok(())
 }
 
-/// Gives back the pages of the program's code that starting needed and serving does not: about 3 of 4.5 MB. The
-/// kernel reads a page again from the file when it is wanted (madvise(2), `MADV_DONTNEED` on a file mapping).
+/// Gives back the pages of the program's code: the kernel maps nearly all of them around the few that starting, or a
+/// login, touches. It maps a page again when it is wanted (madvise(2), `MADV_DONTNEED` on a file mapping).
 #[allow(unsafe_code, reason = "the bounds of the program's code are the linker's symbols, and nix's madvise is unsafe")]
-pub fn release_start_pages() {
+pub fn release_code_pages() {
     unsafe extern "C" {
         static __executable_start: u8;
         static etext: u8;

@@ -119,7 +119,8 @@ async fn serve_until_told(
     });
     service.record(Event::new(clock::wall(), Kind::Start, Outcome::Note)).await;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
-    hardening::release_start_pages();
+    let mut idleness = Idleness::default();
+    hardening::release_code_pages();
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
@@ -128,7 +129,10 @@ async fn serve_until_told(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => reload(&service, syslog).await,
-            _ = sweep.tick() => service.sweep().await,
+            _ = sweep.tick() => {
+                service.sweep().await;
+                idleness.look(service.decided());
+            }
             _ = prune.tick() => service.prune_audit().await,
         }
     }
@@ -137,6 +141,25 @@ async fn serve_until_told(
     finish(&service, &unanswered).await;
     service.record(Event::new(clock::wall(), Kind::Stop, Outcome::Note)).await;
     Ok(())
+}
+
+/// Notices when the logins of a while have ended.
+#[derive(Default)]
+struct Idleness {
+    decided: u64,
+    released: bool,
+}
+
+impl Idleness {
+    /// Gives back the pages that logins used, once nobody logged in between two looks.
+    fn look(&mut self, decided: u64) {
+        let idle = self.decided == decided;
+        if idle && !self.released {
+            hardening::release_code_pages();
+        }
+        self.released = idle;
+        self.decided = decided;
+    }
 }
 
 /// Waits until every call that came in was answered: somebody's code may be spent by it.

@@ -2,7 +2,7 @@
 //! is that on disk, what may be said about it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub struct Verifications {
     coalescer: Arc<Mutex<Coalescer>>,
     /// Replies that are being decided about.
     deciding: AtomicUsize,
+    /// Replies that were decided about since the daemon began.
+    decided: AtomicU64,
 }
 
 /// A verification under way.
@@ -80,6 +82,7 @@ impl Verifications {
             sources: Mutex::new(Sources::new(*sources, SOURCES)),
             coalescer: Arc::default(),
             deciding: AtomicUsize::new(0),
+            decided: AtomicU64::new(0),
         })
     }
 
@@ -186,6 +189,12 @@ impl Service {
         self.verifications().deciding.load(Ordering::Acquire)
     }
 
+    /// How many replies were decided about since the daemon began.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        self.verifications().decided.load(Ordering::Relaxed)
+    }
+
     /// Ends a verification without a reply.
     pub async fn cancel(&self, connection: &ConnectionKey, id: u64) {
         if let Some(open) = self.verifications().take(connection, id) {
@@ -271,6 +280,7 @@ impl Service {
         self.verifications().deciding.fetch_add(1, Ordering::AcqRel);
         let decided = decided.await;
         self.verifications().deciding.fetch_sub(1, Ordering::AcqRel);
+        self.verifications().decided.fetch_add(1, Ordering::Relaxed);
         match decided {
             Ok(decision) => Ok(decision),
             Err(error) => {

@@ -161,10 +161,10 @@ pub trait Admin {
     /// Lifts a lock. The count of consecutive failures stays.
     fn unlock(&self, user: &str) -> Result<(), Error>;
 
-    /// Refuses every code of the account until [`Admin::enable`].
+    /// Refuses every code of the account until [`AdminProxy::enable`].
     fn disable(&self, user: &str) -> Result<(), Error>;
 
-    /// Ends [`Admin::disable`], or the disabling by too many failures, and clears the failures.
+    /// Ends [`AdminProxy::disable`], or the disabling by too many failures, and clears the failures.
     fn enable(&self, user: &str) -> Result<(), Error>;
 
     /// Forgets every authenticator, recovery code and failure of the account. With `allow_enrolment` greater

@@ -142,13 +142,13 @@ mod tests {
     use super::*;
 
     fn denied(denial: Option<u32>) -> PamError {
-        Verdict::Refused(Refusal::denied(&Details { denial, ..Details::default() })).code()
+        Verdict::Refused(Refusal::denied(&Details { denial, ..Details::default() })).code("login")
     }
 
     #[test]
     fn every_verdict_has_the_code_of_the_design() {
-        assert_eq!(Verdict::Granted.code(), PamError::SUCCESS);
-        assert_eq!(Verdict::Skipped.code(), PamError::IGNORE);
+        assert_eq!(Verdict::Granted.code("login"), PamError::SUCCESS);
+        assert_eq!(Verdict::Skipped.code("login"), PamError::IGNORE);
         let refusals = [
             (Refusal::Unreachable(String::new()), PamError::AUTHINFO_UNAVAIL),
             (Refusal::Deadline(Duration::from_secs(10)), PamError::AUTHINFO_UNAVAIL),
@@ -161,7 +161,7 @@ mod tests {
             (Refusal::BadArgument(String::new()), PamError::SERVICE_ERR),
         ];
         for (refusal, code) in refusals {
-            assert_eq!(Verdict::Refused(refusal).code(), code);
+            assert_eq!(Verdict::Refused(refusal).code("login"), code);
         }
     }
 
