@@ -124,6 +124,20 @@ impl Accounts {
         Ok(answer)
     }
 
+    /// Whether NSS answers that there is no account of this name. It is asked anew, and only a plain "no"
+    /// counts: a directory that cannot be reached may show as any error number, `ENOENT` among them.
+    ///
+    /// # Errors
+    /// [`NssError`] where NSS did not say.
+    pub async fn is_gone(&self, name: &str, settings: crate::config::Nss) -> Result<bool, NssError> {
+        if !is_possible(name) {
+            return Ok(true);
+        }
+        let wanted = name.to_owned();
+        let found = self.ask(settings.timeout.0, move || User::from_name(&wanted)).await?;
+        found.map(|user| user.is_none()).map_err(NssError::Failed)
+    }
+
     /// The names and uids of all accounts that NSS enumerates. Directory services often enumerate none.
     ///
     /// # Errors
@@ -141,6 +155,10 @@ impl Accounts {
     /// Forgets all answers, so that a changed name service is seen at once.
     pub fn forget(&self) {
         lock(&self.inner.answers).clear();
+        // One that is being enumerated is new anyway.
+        if let Ok(mut enumerated) = self.inner.enumerated.try_lock() {
+            *enumerated = None;
+        }
     }
 
     /// Runs a look-up on one of the threads and waits for it, but not for longer than `bound`.
@@ -303,6 +321,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_a_plain_no_means_that_an_account_is_gone() {
+        let accounts = Accounts::new();
+        assert_eq!(accounts.is_gone("root", Nss::default()).await, Ok(false));
+        assert_eq!(accounts.is_gone("no-such-account", Nss::default()).await, Ok(true));
+    }
+
+    #[tokio::test]
     async fn the_enumeration_holds_root() {
         let accounts = Accounts::new().enumerate(Nss::default()).await.unwrap();
         assert_eq!(accounts.get("root"), Some(&0));
@@ -325,6 +350,7 @@ mod tests {
         let asked = Instant::now();
         assert_eq!(accounts.resolve("root", settings()).await, Err(NssError::Busy));
         assert!(asked.elapsed() < bound);
+        assert_eq!(accounts.is_gone("no-such-account", settings()).await, Err(NssError::Busy), "no answer is no no");
 
         drop(release);
         while accounts.ask(bound, || ()).await.is_err() {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use dbus_api::{
     AccountFilter, AccountPage, AccountState, EnrollmentSummary, Error, ImportOutcome, ImportRecord, ImportResult,
-    MAX_RECORDS,
+    MAX_RECORDS, Setting,
 };
 use verifier::{Authenticator, AuthenticatorId, WallTime};
 
 use crate::audit::{Event, Kind, Outcome};
 use crate::authorizer::Action;
 use crate::caller::Caller;
+use crate::enrollment::host_name;
 use crate::service::{Service, unavailable};
 use crate::store::{Record, StoreError, Transaction, Urgency};
 use crate::{authenticator, clock, summary};
@@ -40,17 +41,22 @@ impl Service {
                     .ok_or_else(|| Error::InvalidArgument(format!("{number} is no state of an account")))?,
             ),
         };
+        if filter.gone == Some(true) && after.is_empty() {
+            // An account that was removed a moment ago shall be seen to be gone.
+            self.accounts().forget();
+        }
         let listed = self.store().list(after, MAX_RECORDS).await.map_err(|error| unavailable(&error))?;
         let now = clock::now();
         let next = match listed.len() {
             MAX_RECORDS => listed.last().map(|one| one.name().to_owned()).unwrap_or_default(),
             _ => String::new(),
         };
-        let accounts = listed
-            .iter()
-            .map(|one| summary::line(one, &now))
-            .filter(|line| wanted.is_none_or(|wanted| line.state == wanted as u32))
-            .collect();
+        let lines = listed.iter().map(|one| summary::line(one, &now));
+        let mut accounts: Vec<_> =
+            lines.filter(|line| wanted.is_none_or(|wanted| line.state == wanted as u32)).collect();
+        if filter.gone == Some(true) {
+            accounts = self.gone(accounts).await?;
+        }
         Ok(AccountPage { accounts, next })
     }
 
@@ -130,6 +136,26 @@ impl Service {
         Ok(())
     }
 
+    /// Forgets an account that the name service does not know any more, whatever state its record is in.
+    ///
+    /// # Errors
+    /// `AccessDenied`; `InvalidArgument` where the name service knows the account; `NotEnrolled` where nothing is
+    /// stored; `Unavailable`.
+    pub async fn prune(&self, caller: &Caller, user: &str) -> Result<(), Error> {
+        self.authorizer().authorize(caller, Action::Manage)?;
+        // Asked here and now: since the caller saw its list, the account may have come back.
+        if !self.is_gone(user).await? {
+            return Err(Error::InvalidArgument(format!("the name service knows the account {user:?}: it stays")));
+        }
+        if matches!(self.store().read(user).await, Ok(None)) {
+            return Err(nothing_stored(user));
+        }
+        let event = administered(caller, user, Kind::Prune);
+        self.store().remove(user, vec![event]).await.map_err(|error| unavailable(&error))?;
+        self.enrollments().account_ended(user);
+        Ok(())
+    }
+
     /// Imports up to 500 authenticators. Decisions about logins go first.
     ///
     /// # Errors
@@ -167,6 +193,37 @@ impl Service {
             None => refused("not taken"),
         };
         Ok(results.into_iter().map(|known| known.unwrap_or_else(|| outcome(decided.next()))).collect())
+    }
+
+    /// Those of `accounts` that the name service does not know. Whoever is enumerated is known; about everybody
+    /// else it is asked, because directories often enumerate nobody.
+    async fn gone(&self, accounts: Vec<dbus_api::Account>) -> Result<Vec<dbus_api::Account>, Error> {
+        // Where nobody can be enumerated, everybody is asked about.
+        let listed = self.accounts().enumerate(self.settings().config.nss).await.unwrap_or_default();
+        let mut gone = Vec::new();
+        for account in accounts {
+            if !listed.contains_key(&account.name) && self.is_gone(&account.name).await? {
+                gone.push(account);
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn is_gone(&self, name: &str) -> Result<bool, Error> {
+        let answer = self.accounts().is_gone(name, self.settings().config.nss).await;
+        answer.map_err(|error| Error::Unavailable(format!("{error}, so that nothing can be said about {name:?}")))
+    }
+
+    /// The settings in force and where they come from.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn list_settings(&self, caller: &Caller) -> Result<Vec<Setting>, Error> {
+        self.authorizer().authorize(caller, Action::Read)?;
+        let settings = self.settings();
+        let config = &settings.config;
+        let shown = config.effective(&host_name()).into_iter();
+        Ok(shown.map(|(key, value)| Setting { key: key.into(), value, origin: config.origins.origin(key) }).collect())
     }
 
     /// Changes one account's record in one transaction, with its audit event.

@@ -3,6 +3,8 @@
 //! The file is root's, but people type it: an unknown key or a bad value is an error that names file, line,
 //! key and what is allowed. Every key has a default, and the defaults are the strict ones.
 
+mod effective;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use verifier::{Algorithm, Digits, Limits, Period};
+
+pub use effective::Origins;
 
 /// The file's default place.
 pub const DEFAULT_PATH: &str = "/etc/countersign/countersign.toml";
@@ -36,6 +40,9 @@ pub struct Config {
     pub nss: Nss,
     /// How long the audit's table is kept.
     pub audit: Audit,
+    /// Where in its file each of these was set.
+    #[serde(skip)]
+    pub origins: Origins,
 }
 
 /// `[enrolment]`: what new authenticators are like unless the person enrolling says otherwise.
@@ -126,6 +133,7 @@ impl Default for Config {
             throttling: Throttling::default(),
             nss: Nss::default(),
             audit: Audit::default(),
+            origins: Origins::default(),
         }
     }
 }
@@ -201,7 +209,8 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| located(path, text, &error))
+        let parsed: Self = toml::from_str(text).map_err(|error| located(path, text, &error))?;
+        Ok(Self { origins: Origins::of(path, text), ..parsed })
     }
 }
 

@@ -443,7 +443,8 @@ fn named(authenticator: &Authenticator) -> String {
     format!("{} {}", authenticator.id, authenticator.label)
 }
 
-fn host_name() -> String {
+/// What authenticator apps show where no issuer is set.
+pub(crate) fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
 }

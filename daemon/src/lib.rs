@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod administration;
 pub mod answer;
 pub mod audit;
+pub mod auditing;
 pub mod authenticator;
 pub mod authorizer;
 pub mod bus;
@@ -52,6 +53,9 @@ const FINISH: Duration = Duration::from_secs(5);
 /// Runs the daemon until SIGTERM or SIGINT. Fails with a message on standard error and in syslog.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
+    if options.check_config {
+        return check_config(&options.config);
+    }
     let syslog = match Syslog::start(Path::new(DEV_LOG)) {
         Ok(syslog) => syslog,
         Err(error) => {
@@ -69,6 +73,17 @@ pub fn run(options: &Options) -> ExitCode {
         tell("syslog did not take the last lines");
     }
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says on standard error what is wrong with a configuration; silent where nothing is, as sshd(8) does with `-t`.
+fn check_config(path: &Path) -> ExitCode {
+    match Config::load_or_default(path) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn serve(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {

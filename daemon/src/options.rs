@@ -12,6 +12,9 @@ pub struct Options {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
     pub config: PathBuf,
+    /// Say whether the configuration is right, and end: 0 if it is, 1 if not.
+    #[arg(long)]
+    pub check_config: bool,
     /// The directory of the store and the key: mode 0700, owned by the daemon's user.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
     pub state: PathBuf,

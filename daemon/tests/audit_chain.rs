@@ -22,7 +22,7 @@ async fn ten() -> (Scratch, Store) {
     let scratch = Scratch::new();
     let store = scratch.open();
     store.record((0..9).map(|_| event("alice")).collect()).await.unwrap();
-    assert_eq!(store.verify_chain(Vec::new()).await, Ok(ChainReport { first: 1, last: 10 }));
+    assert_eq!(store.verify_chain().await, Ok(ChainReport { first: 1, last: 10 }));
     (scratch, store)
 }
 
@@ -32,7 +32,7 @@ async fn after(sql: &str) -> Result<ChainReport, StoreError> {
     store.close().await;
     scratch.tamper(sql);
     let store = scratch.open();
-    store.verify_chain(Vec::new()).await
+    store.verify_chain().await
 }
 
 #[tokio::test]
@@ -128,11 +128,11 @@ async fn a_syslog_copy_proves_a_cut_that_the_table_hides() {
     let witness = Witness::parse(&scratch.line_with("seq=12")).unwrap();
     scratch.tamper("DELETE FROM audit WHERE seq > 10; INSERT OR REPLACE INTO audit_ends SELECT * FROM old");
     let store = scratch.open();
-    assert_eq!(store.verify_chain(Vec::new()).await, Ok(ChainReport { first: 1, last: 10 }));
-    let cut = store.verify_chain(vec![witness]).await;
+    assert_eq!(store.verify_chain().await, Ok(ChainReport { first: 1, last: 10 }));
+    let cut = store.compare_audit(vec![witness]).await;
     assert_eq!(cut, Err(StoreError::Audit(Break::CutOff { last: 10, expected: 12 })));
     store.record(vec![event("alice"), event("alice")]).await.unwrap();
-    assert_eq!(store.verify_chain(vec![witness]).await, Err(StoreError::Audit(Break::Contradicted(12))));
+    assert_eq!(store.compare_audit(vec![witness]).await, Err(StoreError::Audit(Break::Contradicted(12))));
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn every_line_of_syslog_is_a_witness_of_its_record() {
     let (scratch, store) = ten().await;
     let lines: Vec<_> = (1..=10).map(|seq| scratch.line_with(&format!("seq={seq} "))).collect();
     let witnesses: Vec<_> = lines.iter().map(|line| Witness::parse(line).unwrap()).collect();
-    assert_eq!(store.verify_chain(witnesses).await, Ok(ChainReport { first: 1, last: 10 }));
+    assert_eq!(store.compare_audit(witnesses).await, Ok(ChainReport { first: 1, last: 10 }));
     let records = store.audit_page(0, 100).await.unwrap();
     for (record, line) in records.iter().zip(&lines) {
         assert!(line.ends_with(&record.line()), "{line}");
@@ -199,7 +199,7 @@ async fn an_event_is_committed_with_its_change_or_not_at_all() {
         transaction.record.as_mut().unwrap().name = "bob".to_owned();
     };
     store.decide("alice", Urgency::Login, invalid).await.unwrap_err();
-    assert_eq!(store.verify_chain(Vec::new()).await, Ok(ChainReport { first: 1, last: 2 }));
+    assert_eq!(store.verify_chain().await, Ok(ChainReport { first: 1, last: 2 }));
 }
 
 #[tokio::test]
@@ -216,13 +216,16 @@ async fn pruning_by_age_keeps_the_chain_whole() {
     let now = WallTime(1_800_000_000_000 + 5 * hour);
     // The store's own first record bears today's date, which lies after it all or before: it goes by its age.
     let removed = store.prune_audit(now, Duration::from_secs(4 * 3600), u64::MAX).await.unwrap();
-    let report = store.verify_chain(Vec::new()).await.unwrap();
+    let report = store.verify_chain().await.unwrap();
     assert_eq!(report.last, 15);
     assert_eq!(report.first, removed as u64 + 1);
     let left = store.audit_page(0, 100).await.unwrap();
     assert_eq!(left.len(), 15 - removed);
     let early = Witness { seq: 1, mark: daemon::audit::ChainMark([0; 8]) };
-    assert!(removed == 0 || store.verify_chain(vec![early]).await.is_ok(), "what was pruned has no witness against it");
+    assert!(
+        removed == 0 || store.compare_audit(vec![early]).await.is_ok(),
+        "what was pruned has no witness against it"
+    );
 }
 
 #[tokio::test]
@@ -235,14 +238,14 @@ async fn pruning_by_size_leaves_the_newest() {
     let never = Duration::from_secs(u64::from(u32::MAX));
     assert_eq!(store.prune_audit(WallTime(0), never, u64::MAX).await, Ok(0));
     let removed = store.prune_audit(WallTime(0), never, 50_000).await.unwrap();
-    let report = store.verify_chain(Vec::new()).await.unwrap();
+    let report = store.verify_chain().await.unwrap();
     assert_eq!((report.first, report.last), (removed as u64 + 1, 1201));
     assert!((300..500).contains(&(1201 - removed)), "{removed} removed");
     assert_eq!(store.prune_audit(WallTime(0), never, 50_000).await, Ok(0));
     assert_eq!(store.prune_audit(WallTime(0), never, 0).await, Ok(1201 - removed));
-    assert_eq!(store.verify_chain(Vec::new()).await, Ok(ChainReport { first: 1202, last: 1201 }));
+    assert_eq!(store.verify_chain().await, Ok(ChainReport { first: 1202, last: 1201 }));
     store.close().await;
     let store = scratch.open();
     store.record(vec![event("alice")]).await.unwrap();
-    assert_eq!(store.verify_chain(Vec::new()).await, Ok(ChainReport { first: 1202, last: 1202 }));
+    assert_eq!(store.verify_chain().await, Ok(ChainReport { first: 1202, last: 1202 }));
 }

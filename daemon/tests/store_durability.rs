@@ -75,7 +75,7 @@ async fn what_was_answered_survives_kill_9() {
         child.wait().unwrap();
         let store = scratch.open();
         assert!(failures(&store, "alice").await >= round * 7);
-        store.verify_chain(Vec::new()).await.unwrap();
+        store.verify_chain().await.unwrap();
     }
 }
 
@@ -94,7 +94,7 @@ async fn a_thousand_decisions_at_once_lose_no_update() {
         decision.await.unwrap().unwrap();
     }
     assert_eq!(failures(&store, "alice").await, 1000);
-    assert_eq!(store.verify_chain(Vec::new()).await.unwrap().last, 1001);
+    assert_eq!(store.verify_chain().await.unwrap().last, 1001);
 }
 
 #[tokio::test]
@@ -343,7 +343,7 @@ async fn fill_the_disk(state: &Path) {
     fs::remove_file(state.join("filler")).unwrap();
     store.decide("alice", Urgency::Login, charge).await.unwrap();
     assert_eq!(failures(&store, "alice").await, charged + 1);
-    store.verify_chain(Vec::new()).await.unwrap();
+    store.verify_chain().await.unwrap();
     store.close().await;
     assert_eq!(failures(&open(state), "alice").await, charged + 1);
 }
@@ -382,7 +382,7 @@ async fn meet_io_errors(state: &Path) {
     setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
     assert_eq!(failures(&store, "alice").await, charged);
     store.decide("alice", Urgency::Login, charge).await.unwrap();
-    store.verify_chain(Vec::new()).await.unwrap();
+    store.verify_chain().await.unwrap();
     store.close().await;
     assert_eq!(failures(&open(state), "alice").await, charged + 1);
 }

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use zbus::{DeserializeDict, SerializeDict, Type};
 use zeroize::Zeroize;
 
-use crate::{Error, enrollment::EnrollmentSummary};
+use crate::{
+    Error,
+    audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
+    enrollment::EnrollmentSummary,
+};
 
 /// Which accounts to list. Absent keys do not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
@@ -14,6 +18,9 @@ use crate::{Error, enrollment::EnrollmentSummary};
 pub struct AccountFilter {
     /// Only accounts whose state is this [`AccountState`], as its number.
     pub state: Option<u32>,
+    /// With `true`: only accounts that the name service answers not to know. Where it does not answer, for
+    /// whichever of them, the whole call fails.
+    pub gone: Option<bool>,
 }
 
 /// One account in a list.
@@ -144,6 +151,17 @@ impl ImportOutcome {
     }
 }
 
+/// One setting of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Setting {
+    /// Its key, with its section: `throttling.window`.
+    pub key: String,
+    /// The value in force, as TOML.
+    pub value: String,
+    /// `FILE:LINE`, or `default`.
+    pub origin: String,
+}
+
 /// What administrators see and do: root, or members of the polkit actions `org.countersign.read`,
 /// `org.countersign.unlock` and `org.countersign.manage`.
 #[zbus::proxy(
@@ -171,8 +189,26 @@ pub trait Admin {
     /// than 0 the account may enrol itself within that many seconds.
     fn reset(&self, user: &str, allow_enrolment: u64) -> Result<(), Error>;
 
+    /// Forgets an account that the name service does not know any more, as if it had never been there. Refuses
+    /// with `InvalidArgument` where the name service knows it, with `Unavailable` where it does not answer.
+    fn prune(&self, user: &str) -> Result<(), Error>;
+
     /// Imports up to [`crate::MAX_RECORDS`] authenticators in one transaction. Root's alone.
     fn import(&self, records: &[ImportRecord]) -> Result<Vec<ImportResult>, Error>;
+
+    /// Reads up to `limit` (1 to [`crate::MAX_RECORDS`]) records of the audit whose numbers are greater than
+    /// `after`.
+    fn audit(&self, filter: &AuditFilter, after: u64, limit: u32) -> Result<AuditPage, Error>;
+
+    /// Checks the whole chain of the audit. It may take minutes where there are millions of records.
+    fn verify_audit(&self) -> Result<AuditReport, Error>;
+
+    /// Compares up to [`crate::MAX_RECORDS`] lines of a syslog copy with the audit; those from before its
+    /// beginning are passed over. It proves something only of a chain that [`Admin::verify_audit`] found sound.
+    fn compare_audit(&self, witnesses: &[AuditWitness]) -> Result<AuditReport, Error>;
+
+    /// The settings in force and where they come from.
+    fn settings(&self) -> Result<Vec<Setting>, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     fn reload(&self) -> Result<(), Error>;

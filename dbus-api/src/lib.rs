@@ -7,13 +7,15 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod audit;
 mod enrollment;
 mod error;
 mod verification;
 
 pub use admin::{
-    Account, AccountFilter, AccountPage, AccountState, AdminProxy, ImportOutcome, ImportRecord, ImportResult,
+    Account, AccountFilter, AccountPage, AccountState, AdminProxy, ImportOutcome, ImportRecord, ImportResult, Setting,
 };
+pub use audit::{AuditEntry, AuditFilter, AuditFinding, AuditPage, AuditReport, AuditWitness};
 pub use enrollment::{Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer};
 pub use error::Error;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
@@ -39,6 +41,9 @@ pub const PRIVATE_SOCKET: &str = "/run/countersign/verifier.sock";
 /// The address of the system bus. It is fixed: a program that runs with privileges must not take it from
 /// `DBUS_SYSTEM_BUS_ADDRESS`, which its caller controls (CVE-2012-3524).
 pub const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+
+/// Where the packages put the daemon. The tool runs it to check a configuration, and looks nowhere else.
+pub const DAEMON: &str = "/usr/libexec/countersignd";
 
 /// The largest message, in bytes, that the private socket accepts.
 pub const MAX_MESSAGE: usize = 64 * 1024;

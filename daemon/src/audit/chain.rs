@@ -246,15 +246,19 @@ impl Columns {
 pub(crate) struct Check {
     beginning: End,
     last: End,
-    witnesses: Vec<Witness>,
 }
 
 impl Check {
-    /// Begins at the signed beginning of the chain. Witnesses of records before it have nothing to say.
-    pub(crate) fn begin(beginning: End, mut witnesses: Vec<Witness>) -> Self {
-        witnesses.retain(|witness| witness.seq > beginning.seq);
-        witnesses.sort_by_key(|witness| std::cmp::Reverse(witness.seq));
-        Self { beginning, last: beginning, witnesses }
+    /// Begins at the signed beginning of the chain.
+    pub(crate) const fn begin(beginning: End) -> Self {
+        Self { beginning, last: beginning }
+    }
+
+    /// Begins anew where the signed beginning has overtaken the check: what it would read next is kept no more.
+    pub(crate) const fn keep_up(&mut self, beginning: End) {
+        if beginning.seq > self.last.seq {
+            *self = Self::begin(beginning);
+        }
     }
 
     /// The number of the last record that was checked.
@@ -272,26 +276,29 @@ impl Check {
             return Err(Break::Changed(expected));
         }
         self.last = End { seq: columns.seq, total: columns.total, mac: columns.mac };
-        while let Some(witness) = self.witnesses.pop_if(|witness| witness.seq == expected) {
-            if witness.mark != ChainMark::of(&columns.mac) {
-                return Err(Break::Contradicted(expected));
-            }
-        }
         Ok(())
     }
 
-    /// Ends the check: the chain must reach its signed end and every witness.
+    /// Ends the check: the chain must reach its signed end.
     pub(crate) fn end(self, end: &End) -> Result<ChainReport, Break> {
         let last = self.last.seq;
-        let seen = self.witnesses.first().map_or(0, |witness| witness.seq);
-        let expected = end.seq.max(seen);
-        if expected > last {
-            return Err(Break::CutOff { last, expected });
+        if end.seq > last {
+            return Err(Break::CutOff { last, expected: end.seq });
         }
         if *end != self.last {
             return Err(Break::Ends);
         }
         Ok(ChainReport { first: self.beginning.seq.saturating_add(1), last })
+    }
+}
+
+/// What the audit holds against what a witness saw; `found` is the mark of its record, where there is one.
+pub(crate) fn compare(witness: Witness, found: Option<ChainMark>, end: &End) -> Result<(), Break> {
+    match found {
+        Some(mark) if mark == witness.mark => Ok(()),
+        Some(_) => Err(Break::Contradicted(witness.seq)),
+        None if witness.seq > end.seq => Err(Break::CutOff { last: end.seq, expected: witness.seq }),
+        None => Err(Break::Missing(witness.seq)),
     }
 }
 
@@ -309,13 +316,28 @@ mod tests {
         let (first, after_first) = key.extend(&beginning, event());
         let (_, after_second) = key.extend(&after_first, event());
         let check = || {
-            let mut check = Check::begin(beginning, Vec::new());
+            let mut check = Check::begin(beginning);
             check.next(&key, &first).unwrap();
             check
         };
         assert_eq!(check().end(&after_first), Ok(ChainReport { first: 1, last: 1 }));
         assert_eq!(check().end(&after_second), Err(Break::CutOff { last: 1, expected: 2 }));
         assert_eq!(check().end(&End { mac: [1; 32], ..after_first }), Err(Break::Ends));
+    }
+
+    #[test]
+    fn a_check_that_pruning_overtakes_begins_anew_and_misses_nothing() {
+        let key = AuditKey::new(seal::random().unwrap());
+        let beginning = End { seq: 0, total: 0, mac: [0; 32] };
+        let event = || Event::new(WallTime(1), Kind::Start, Outcome::Note);
+        let (_, after_first) = key.extend(&beginning, event());
+        let (_, after_second) = key.extend(&after_first, event());
+        let (third, after_third) = key.extend(&after_second, event());
+        let mut check = Check::begin(beginning);
+        check.keep_up(after_second);
+        assert_eq!(check.next(&key, &third), Ok(()));
+        check.keep_up(after_first);
+        assert_eq!(check.end(&after_third), Ok(ChainReport { first: 3, last: 3 }));
     }
 
     #[test]

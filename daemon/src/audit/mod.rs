@@ -81,6 +81,8 @@ pub enum Kind {
     Unlock,
     /// `reset`: an administrator made an account forget everything.
     Reset,
+    /// `prune`: an administrator removed an account that the name service does not know any more.
+    Prune,
     /// `enrolment-begun`.
     EnrolmentBegun,
     /// `enrolment-confirmed`.
@@ -107,13 +109,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
         Self::Enable,
         Self::Unlock,
         Self::Reset,
+        Self::Prune,
         Self::EnrolmentBegun,
         Self::EnrolmentConfirmed,
         Self::AuthenticatorRenamed,
@@ -137,6 +140,7 @@ impl Kind {
             Self::Enable => "enable",
             Self::Unlock => "unlock",
             Self::Reset => "reset",
+            Self::Prune => "prune",
             Self::EnrolmentBegun => "enrolment-begun",
             Self::EnrolmentConfirmed => "enrolment-confirmed",
             Self::AuthenticatorRenamed => "authenticator-renamed",

@@ -1,6 +1,9 @@
 //! `Admin` on the system bus.
 
-use dbus_api::{AccountFilter, AccountPage, EnrollmentSummary, Error, ImportRecord, ImportResult};
+use dbus_api::{
+    AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
+    ImportRecord, ImportResult, Setting,
+};
 use zbus::Connection;
 use zbus::message::Header;
 
@@ -89,6 +92,16 @@ impl Admin {
         self.service.reset(&caller, bounded("the user name", user)?, allow_enrolment).await
     }
 
+    async fn prune(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.prune(&caller, bounded("the user name", user)?).await
+    }
+
     #[zbus(out_args("results"))]
     async fn import(
         &self,
@@ -98,6 +111,51 @@ impl Admin {
     ) -> Result<Vec<ImportResult>, Error> {
         let caller = self.caller(connection, &header).await?;
         self.service.import(&caller, records).await
+    }
+
+    #[zbus(out_args("page"))]
+    async fn audit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        filter: AuditFilter,
+        after: u64,
+        limit: u32,
+    ) -> Result<AuditPage, Error> {
+        let caller = self.caller(connection, &header).await?;
+        bounded("the user name", filter.user.as_deref().unwrap_or_default())?;
+        self.service.audit_page(&caller, filter, after, limit).await
+    }
+
+    #[zbus(out_args("report"))]
+    async fn verify_audit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<AuditReport, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.verify_audit(&caller).await
+    }
+
+    #[zbus(out_args("report"))]
+    async fn compare_audit(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        witnesses: Vec<AuditWitness>,
+    ) -> Result<AuditReport, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.compare_audit(&caller, witnesses).await
+    }
+
+    #[zbus(out_args("settings"))]
+    async fn settings(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<Setting>, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.list_settings(&caller)
     }
 
     async fn reload(

@@ -167,6 +167,15 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// Which records of the audit are searched for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditSearch {
+    /// About this account alone.
+    pub account: Option<String>,
+    /// Of this moment and later.
+    pub since: WallTime,
+}
+
 /// One account of a list.
 #[derive(Clone, Debug)]
 pub enum Listed {
@@ -349,13 +358,35 @@ impl Store {
         self.ask("", Urgency::Background, move |session| session.trail().page(after, limit)).await
     }
 
-    /// Checks the whole chain of the audit, page by page between logins, and that every `witness` (lines of a
-    /// syslog copy) stands in it; those from before its beginning are passed over.
+    /// Searches a stretch of the audit after record `after` for up to `limit` records. Beside them stands the
+    /// number to go on from; it is `after` where nothing follows.
+    ///
+    /// # Errors
+    /// As [`Store::audit_page`].
+    pub async fn search_audit(
+        &self,
+        search: AuditSearch,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<AuditRecord>, u64), StoreError> {
+        self.ask("", Urgency::Background, move |session| session.trail().search(&search, after, limit)).await
+    }
+
+    /// Compares lines of a syslog copy with the audit; those from before its beginning are passed over. It
+    /// proves something only where [`Store::verify_chain`] found the chain whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`] names the first record that is missing or another; else the store does not work.
+    pub async fn compare_audit(&self, witnesses: Vec<Witness>) -> Result<ChainReport, StoreError> {
+        self.ask("", Urgency::Background, move |session| session.trail().compare(witnesses)).await
+    }
+
+    /// Checks the whole chain of the audit, page by page between logins.
     ///
     /// # Errors
     /// [`StoreError::Audit`] names the first record that is broken or missing; else the store does not work.
-    pub async fn verify_chain(&self, witnesses: Vec<Witness>) -> Result<ChainReport, StoreError> {
-        let begin = move |session: &mut Session<'_>| Ok(Check::begin(session.trail().beginning()?, witnesses));
+    pub async fn verify_chain(&self) -> Result<ChainReport, StoreError> {
+        let begin = move |session: &mut Session<'_>| Ok(Check::begin(session.trail().beginning()?));
         let mut check = Some(self.ask("", Urgency::Background, begin).await?);
         loop {
             let step = move |session: &mut Session<'_>| {

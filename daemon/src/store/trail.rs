@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, Statement, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, named_params};
 use subtle::ConstantTimeEq;
 use verifier::WallTime;
 
-use super::StoreError;
 use super::sqlite::Trouble;
-use crate::audit::chain::{AuditKey, AuditRecord, Check, Columns, End};
-use crate::audit::{Break, ChainReport, Event};
+use super::{AuditSearch, StoreError};
+use crate::audit::chain::{AuditKey, AuditRecord, Check, Columns, End, compare};
+use crate::audit::{Break, ChainMark, ChainReport, Event, Witness};
 
 /// The name of the mark behind which the chain begins.
 const BEGINNING: &str = "beginning";
@@ -20,11 +20,16 @@ const END: &str = "end";
 /// How many records one transaction removes or checks at most, so that no login waits long for it.
 const STRIDE: usize = 500;
 
+/// How many records one transaction searches at most: about 3 ms of them.
+const SEARCHED: u64 = 10_000;
+
 /// The statements about the audit, prepared once a connection, and the chain's end.
 pub(super) struct Trail<'c> {
     key: &'c AuditKey,
     append: Statement<'c>,
     page: Statement<'c>,
+    search: Statement<'c>,
+    mac: Statement<'c>,
     remove: Statement<'c>,
     read_end: Statement<'c>,
     write_end: Statement<'c>,
@@ -45,6 +50,11 @@ impl<'c> Trail<'c> {
                  :claimed, :rule, :authenticator, :reason, :failures, :caller_uid, :count, :total, :mac)",
             )?,
             page: connection.prepare("SELECT * FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit")?,
+            search: connection.prepare(
+                "SELECT * FROM audit WHERE seq > :after AND seq <= :until AND at >= :since \
+                 AND (:account IS NULL OR account = :account) ORDER BY seq LIMIT :limit",
+            )?,
+            mac: connection.prepare("SELECT mac FROM audit WHERE seq = :seq")?,
             remove: connection.prepare("DELETE FROM audit WHERE seq <= :seq")?,
             read_end: connection.prepare("SELECT seq, total, last, mac FROM audit_ends WHERE name = :name")?,
             write_end: connection
@@ -101,12 +111,45 @@ impl<'c> Trail<'c> {
 
     /// Up to `limit` records whose numbers are greater than `after`.
     pub(super) fn page(&mut self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Trouble> {
-        let columns = self.columns(after, limit)?;
-        let records = columns.into_iter().map(|columns| {
-            let seq = columns.seq;
-            columns.record().ok_or(StoreError::Audit(Break::Changed(seq)))
-        });
-        Ok(records.collect::<Result<_, _>>()?)
+        records(self.columns(after, limit)?)
+    }
+
+    /// Up to `limit` of the next records that are searched for, and the number to go on from, which is `after`
+    /// where nothing follows.
+    pub(super) fn search(
+        &mut self,
+        search: &AuditSearch,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<AuditRecord>, u64), Trouble> {
+        // A mark that was altered is for the check to name; whoever searches sees what there is.
+        let begin = after.max(self.end_of(BEGINNING)?.map_or(0, |beginning| beginning.seq));
+        let until = begin.saturating_add(SEARCHED).min(self.end.seq.max(after));
+        let rows = self.search.query(named_params! {
+            ":after": begin.cast_signed(), ":until": until.cast_signed(), ":since": search.since.0.cast_signed(),
+            ":account": search.account, ":limit": i64::try_from(limit).unwrap_or(i64::MAX),
+        })?;
+        let found = columns(rows)?;
+        let next = found.last().filter(|_| found.len() >= limit).map_or(until, |last| last.seq);
+        Ok((records(found)?, next))
+    }
+
+    /// Looks up what witnesses saw, the earliest record first; those from before the beginning are passed over.
+    pub(super) fn compare(&mut self, mut witnesses: Vec<Witness>) -> Result<ChainReport, Trouble> {
+        let beginning = self.beginning()?;
+        let end = self.end;
+        witnesses.retain(|witness| witness.seq > beginning.seq);
+        witnesses.sort_by_key(|witness| witness.seq);
+        for witness in witnesses {
+            let seq = witness.seq.cast_signed();
+            let mac = self.mac.query_row(named_params! { ":seq": seq }, |row| row.get::<_, [u8; 32]>("mac")).optional();
+            let mac = match mac {
+                Err(error) if is_type(&error) => return Err(StoreError::Audit(Break::Changed(witness.seq)).into()),
+                mac => mac?,
+            };
+            compare(witness, mac.as_ref().map(ChainMark::of), &end).map_err(StoreError::Audit)?;
+        }
+        Ok(ChainReport { first: beginning.seq.saturating_add(1), last: end.seq })
     }
 
     /// The signed beginning of the chain.
@@ -117,6 +160,7 @@ impl<'c> Trail<'c> {
     /// Checks some more records; the report stands at the end.
     pub(super) fn check(&mut self, check: &mut Option<Check>) -> Result<Option<ChainReport>, Trouble> {
         let Some(mut running) = check.take() else { return Err(StoreError::Audit(Break::Ends).into()) };
+        running.keep_up(self.beginning()?);
         let columns = self.columns(running.last(), STRIDE)?;
         for columns in &columns {
             running.next(self.key, columns).map_err(StoreError::Audit)?;
@@ -174,16 +218,7 @@ impl<'c> Trail<'c> {
 
     fn columns(&mut self, after: u64, limit: usize) -> Result<Vec<Columns>, Trouble> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows = self.page.query(named_params! { ":after": after.cast_signed(), ":limit": limit })?;
-        let mut columns = Vec::new();
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>("seq")?.cast_unsigned();
-            let read = read(row).map_err(|error| {
-                if is_type(&error) { StoreError::Audit(Break::Changed(seq)).into() } else { Trouble::from(error) }
-            });
-            columns.push(read?);
-        }
-        Ok(columns)
+        columns(self.page.query(named_params! { ":after": after.cast_signed(), ":limit": limit })?)
     }
 
     fn end_of(&mut self, name: &str) -> Result<Option<End>, rusqlite::Error> {
@@ -206,6 +241,28 @@ impl<'c> Trail<'c> {
         })?;
         Ok(())
     }
+}
+
+/// Reads rows; one that holds what was never written is named.
+fn columns(mut rows: Rows<'_>) -> Result<Vec<Columns>, Trouble> {
+    let mut columns = Vec::new();
+    while let Some(row) = rows.next()? {
+        let seq = row.get::<_, i64>("seq")?.cast_unsigned();
+        let read = read(row).map_err(|error| {
+            if is_type(&error) { StoreError::Audit(Break::Changed(seq)).into() } else { Trouble::from(error) }
+        });
+        columns.push(read?);
+    }
+    Ok(columns)
+}
+
+/// As the rest of the daemon knows them.
+fn records(columns: Vec<Columns>) -> Result<Vec<AuditRecord>, Trouble> {
+    let records = columns.into_iter().map(|columns| {
+        let seq = columns.seq;
+        columns.record().ok_or(StoreError::Audit(Break::Changed(seq)))
+    });
+    Ok(records.collect::<Result<_, _>>()?)
 }
 
 /// Whether an error says that a column holds what was never written there.

@@ -89,11 +89,53 @@ async fn accounts_are_listed_in_pages_and_filtered_by_state() {
     }
     let expected: Vec<_> = (0..1200).map(|n| format!("user{n:04}")).collect();
     assert_eq!(names, expected);
-    let disabled = AccountFilter { state: Some(AccountState::Disabled as u32) };
+    let disabled = AccountFilter { state: Some(AccountState::Disabled as u32), ..AccountFilter::default() };
     let page = root.admin.accounts(&disabled, "").await.unwrap();
     assert_eq!(page.accounts.iter().map(|account| account.name.as_str()).collect::<Vec<_>>(), ["user0007"]);
-    let nonsense = AccountFilter { state: Some(77) };
+    let nonsense = AccountFilter { state: Some(77), ..AccountFilter::default() };
     assert!(matches!(root.admin.accounts(&nonsense, "").await, Err(Error::InvalidArgument(_))));
+}
+
+#[tokio::test]
+async fn accounts_that_are_gone_are_found_and_pruned_for_good() {
+    let scene = Scene::new(UNDELAYED);
+    let root = scene.connect(0).await;
+    let secret = b"12345678901234567890";
+    root.admin.import(&[record(OWNER.0, secret), record("gone-1", secret), record("gone-2", secret)]).await.unwrap();
+    let gone = AccountFilter { gone: Some(true), ..AccountFilter::default() };
+    let names = |page: dbus_api::AccountPage| -> Vec<_> { page.accounts.into_iter().map(|one| one.name).collect() };
+    assert_eq!(names(root.admin.accounts(&gone, "").await.unwrap()), ["gone-1", "gone-2"]);
+    let from = scene.audit().await.len();
+    root.admin.prune("gone-1").await.unwrap();
+    assert_eq!(names(root.admin.accounts(&gone, "").await.unwrap()), ["gone-2"]);
+    let all = names(root.admin.accounts(&AccountFilter::default(), "").await.unwrap());
+    assert_eq!(all, [OWNER.0, "gone-2"], "nothing is left of it, not even a mark that it was reset");
+    assert_eq!(scene.events(from).await, ["prune granted"]);
+    assert!(scene.audit().await[from].line().contains(" caller_uid=0 "));
+    assert!(matches!(root.admin.prune("gone-1").await, Err(Error::NotEnrolled(_))));
+}
+
+#[tokio::test]
+async fn an_account_that_the_name_service_knows_is_never_pruned() {
+    let scene = Scene::new(UNDELAYED);
+    scene.enrol(OWNER.0).await;
+    let root = scene.connect(0).await;
+    assert!(matches!(root.admin.prune(OWNER.0).await, Err(Error::InvalidArgument(_))));
+    assert_eq!(root.admin.account(OWNER.0).await.unwrap().authenticators.len(), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_was_altered_can_be_pruned() {
+    let scene = Scene::new(UNDELAYED);
+    let root = scene.connect(0).await;
+    root.admin.import(&[record("gone", b"12345678901234567890")]).await.unwrap();
+    drop(root);
+    let scene = scene.altered("UPDATE accounts SET failures = 40 WHERE name = 'gone'").await;
+    let root = scene.connect(0).await;
+    let page = root.admin.accounts(&AccountFilter::default(), "").await.unwrap();
+    assert_eq!(page.accounts[0].state, AccountState::Corrupt as u32);
+    root.admin.prune("gone").await.unwrap();
+    assert!(root.admin.accounts(&AccountFilter::default(), "").await.unwrap().accounts.is_empty());
 }
 
 #[tokio::test]

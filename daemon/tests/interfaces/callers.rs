@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dbus_api::{AccountFilter, EnrollmentOptions, Error, Origin};
+use dbus_api::{AccountFilter, AuditFilter, EnrollmentOptions, Error, Origin};
 
 use crate::scene::{OTHER, OWNER, Peer, Scene};
 
@@ -41,6 +41,11 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.Disable" => seen(peer.admin.disable(user).await),
         "Admin.Enable" => seen(peer.admin.enable(user).await),
         "Admin.Reset" => seen(peer.admin.reset(user, u64::MAX).await),
+        "Admin.Prune" => seen(peer.admin.prune(user).await),
+        "Admin.Audit" => seen(peer.admin.audit(&AuditFilter::default(), 0, 1).await),
+        "Admin.VerifyAudit" => seen(peer.admin.verify_audit().await),
+        "Admin.CompareAudit" => seen(peer.admin.compare_audit(&[]).await),
+        "Admin.Settings" => seen(peer.admin.settings().await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
@@ -55,7 +60,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 18] = [
+const MEMBERS: [&str; 23] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -72,7 +77,12 @@ const MEMBERS: [&str; 18] = [
     "Admin.Disable",
     "Admin.Enable",
     "Admin.Reset",
+    "Admin.Prune",
     "Admin.Import",
+    "Admin.Audit",
+    "Admin.VerifyAudit",
+    "Admin.CompareAudit",
+    "Admin.Settings",
     "Admin.Reload",
 ];
 

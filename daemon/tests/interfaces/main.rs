@@ -9,9 +9,11 @@
 )]
 
 mod administering;
+mod auditing;
 mod callers;
 mod enrolling;
 mod introspection;
 mod private_socket;
 mod scene;
+mod settings;
 mod verifying;

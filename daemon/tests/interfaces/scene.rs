@@ -26,7 +26,7 @@ pub(crate) struct Scene {
     pub(crate) service: Service,
     pub(crate) store: Store,
     pub(crate) config: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A connection to the daemon.
@@ -47,11 +47,27 @@ impl Scene {
         let state = folder.path().join("state");
         std::fs::create_dir(&state).unwrap();
         std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        Self::open(folder)
+    }
+
+    /// The same store and configuration again, after somebody altered the database behind the daemon's back.
+    pub(crate) async fn altered(self, statement: &str) -> Self {
+        let Self { service, store, config: _, folder } = self;
+        store.close().await;
+        drop((service, store));
+        let connection = rusqlite::Connection::open(folder.path().join("state/store.sqlite")).unwrap();
+        connection.execute_batch(statement).unwrap();
+        connection.close().unwrap();
+        Self::open(folder)
+    }
+
+    fn open(folder: TempDir) -> Self {
+        let (path, state) = (folder.path().join("countersign.toml"), folder.path().join("state"));
         let syslog = Syslog::start(&folder.path().join("no-log")).unwrap();
         let (key, _) = MasterKey::load(None, &state).unwrap();
         let store = Store::open(&state, key, syslog).unwrap();
         let service = Service::new(path.clone(), Config::load(&path).unwrap(), store.clone()).unwrap();
-        Self { service, store, config: path, _folder: folder }
+        Self { service, store, config: path, folder }
     }
 
     /// A new connection of a peer with this uid, on a bus.

@@ -1,0 +1,149 @@
+//! The configuration in force as it can be shown: every key, its value as TOML, and where it comes from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Audit, Config, Enrolment, Label, Locks, Nss, Prompt, Size, Throttling, spell};
+
+/// On which line of the file each key stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    file: PathBuf,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Origins {
+    /// Of the keys in a file's text, which was parsed already.
+    pub(super) fn of(path: &Path, text: &str) -> Self {
+        let mut lines = BTreeMap::new();
+        if let Ok(table) = DeTable::parse(text) {
+            note(text, "", table.get_ref(), &mut lines);
+        }
+        // A file that sets nothing is no origin of anything.
+        let file = if lines.is_empty() { PathBuf::new() } else { path.to_owned() };
+        Self { file, lines }
+    }
+
+    /// `FILE:LINE` where the file sets this key, else `default`.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> String {
+        let line = self.lines.get(key);
+        line.map_or_else(|| "default".to_owned(), |line| format!("{}:{line}", self.file.display()))
+    }
+}
+
+fn note(text: &str, section: &str, table: &DeTable<'_>, lines: &mut BTreeMap<String, usize>) {
+    for (key, value) in table {
+        let name = format!("{section}{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => note(text, &format!("{name}."), inner, lines),
+            _ => {
+                let before = text.get(..key.span().start).unwrap_or(text);
+                lines.insert(name, before.matches('\n').count() + 1);
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Every key with its value as TOML, in the order of the file that the README shows. `host` is what stands in
+    /// for an issuer that is not set.
+    #[must_use]
+    pub fn effective(&self, host: &str) -> Vec<(&'static str, String)> {
+        // Whoever adds a key is made to show it by these patterns.
+        let Self { prompt, tries, fail_delay, self_enrolment, issuer, enrolment, throttling, nss, audit, origins: _ } =
+            self;
+        let Prompt(prompt) = prompt;
+        let Enrolment { algorithm, digits, period } = enrolment;
+        let Throttling { failures, window, locks: Locks(locks), disable_after } = throttling;
+        let Nss { timeout, cache } = nss;
+        let Audit { keep, max_size } = audit;
+        let locks: Vec<_> = locks.iter().map(time).collect();
+        vec![
+            ("prompt", quote(prompt)),
+            ("tries", tries.0.to_string()),
+            ("fail_delay", time(&fail_delay.0)),
+            ("self_enrolment", self_enrolment.to_string()),
+            ("issuer", quote(issuer.as_ref().map_or(host, |Label(issuer)| issuer))),
+            ("enrolment.algorithm", quote(algorithm.name())),
+            ("enrolment.digits", digits.number().to_string()),
+            ("enrolment.period", quote(&spell(period.seconds().into()))),
+            ("throttling.failures", failures.0.to_string()),
+            ("throttling.window", time(&window.0)),
+            ("throttling.locks", format!("[{}]", locks.join(", "))),
+            ("throttling.disable_after", disable_after.0.to_string()),
+            ("nss.timeout", time(&timeout.0)),
+            ("nss.cache", time(&cache.0)),
+            ("audit.keep", time(&keep.0)),
+            ("audit.max_size", size(*max_size)),
+        ]
+    }
+}
+
+/// A basic string of TOML; the text holds no control characters.
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn time(time: &Duration) -> String {
+    quote(&spell(time.as_secs()))
+}
+
+fn size(Size(bytes): Size) -> String {
+    match bytes >> 20 {
+        mib if mib % 1024 == 0 => quote(&format!("{}GiB", mib / 1024)),
+        mib => quote(&format!("{mib}MiB")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "/etc/countersign/countersign.toml";
+    const EVERY_KEY: &str = "prompt = \"Say \\\"C:\\\\\\\" \"\ntries = 3\nfail_delay = \"0s\"\n\
+        self_enrolment = true\nissuer = \"Example\"\n\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
+        [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"90s\", \"1h\"]\ndisable_after = 100\n\
+        [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n";
+
+    fn parse(text: &str) -> Config {
+        Config::parse(Path::new(FILE), text).unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_gives_the_same_configuration_when_it_is_read() {
+        for text in [EVERY_KEY, "issuer = \"host\"", "issuer = \"host\"\n[audit]\nmax_size = \"3GiB\""] {
+            let config = parse(text);
+            let shown: String =
+                config.effective("host").iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            let read = parse(&shown);
+            assert_eq!(
+                Config { origins: Origins::default(), ..read },
+                Config { origins: Origins::default(), ..config }
+            );
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_set_names_its_line_and_every_other_one_the_default() {
+        let config = parse(EVERY_KEY);
+        for (key, _) in config.effective("") {
+            assert!(config.origins.origin(key).starts_with(FILE), "{key}");
+        }
+        assert_eq!(config.origins.origin("enrolment.digits"), format!("{FILE}:9"));
+        let few = parse("throttling.window = \"1m\"\n# nothing\nnss = { cache = \"0s\" }\n");
+        assert_eq!(few.origins.origin("throttling.window"), format!("{FILE}:1"));
+        assert_eq!(few.origins.origin("nss.cache"), format!("{FILE}:3"));
+        assert_eq!(few.origins.origin("nss.timeout"), "default");
+    }
+
+    #[test]
+    fn an_issuer_that_is_not_set_is_the_host() {
+        let shown = Config::default().effective("gate");
+        assert!(shown.contains(&("issuer", "\"gate\"".to_owned())), "{shown:?}");
+    }
+}
