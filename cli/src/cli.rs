@@ -56,7 +56,10 @@ pub(crate) enum Command {
     Enable(Enable),
     Disable(Disable),
     Reset(Reset),
+    Prune(Prune),
     Import(Import),
+    Audit(Audit),
+    Config(Config),
     Completions(Completions),
 }
 
@@ -215,19 +218,64 @@ pub(crate) struct Remove {
 
 /// List the accounts that Countersign knows
 ///
-/// In order of their names, with their state, how many authenticators are active, how many recovery codes are left,
-/// and the wrong codes since the last login. A narrow terminal shows fewer columns. For administrators.
+/// With their state, how many authenticators are active, how many recovery codes are left, the wrong codes since the
+/// last login, and when that was. A narrow terminal shows fewer columns. For administrators.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo countersign list\n  \
+    sudo countersign list --state locked\n  \
+    sudo countersign list --unused-for 90d --sort last-used\n  \
     sudo countersign list --json\n\n\
     With --json it prints a list of objects: account, uid (or null), state (active, locked, disabled, \
-    not-enrolled or corrupt), authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
+    not-enrolled or altered), authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
     UTC, or null).")]
 pub(crate) struct List {
+    /// Only accounts in this state
+    #[arg(long, value_enum, hide_possible_values = false)]
+    pub(crate) state: Option<State>,
+    /// Only accounts that nobody used for so long, such as 90d; those never used count
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) unused_for: Option<String>,
+    /// The order
+    #[arg(long, value_enum, default_value_t = Order::Name, value_name = "BY")]
+    pub(crate) sort: Order,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum State {
+    /// At least one authenticator is active.
+    #[value(help = "at least one authenticator is active")]
+    Active,
+    /// Locked for a time.
+    #[value(help = "too many wrong codes: locked for a time")]
+    Locked,
+    /// Disabled until it is enabled.
+    #[value(help = "disabled until an administrator enables it")]
+    Disabled,
+    /// No authenticator is active.
+    #[value(help = "without an active authenticator")]
+    NotEnrolled,
+    /// Changed on the disk.
+    #[value(help = "its record was altered on the disk")]
+    Altered,
+}
+
+/// By what a list is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// By name.
+    #[value(help = "by name")]
+    Name,
+    /// By the last login.
+    #[value(help = "never used first, then the longest ago")]
+    LastUsed,
+    /// By failures.
+    #[value(help = "most wrong codes first")]
+    Failures,
 }
 
 /// Lift the lock of an account
@@ -285,6 +333,26 @@ pub(crate) struct Reset {
     pub(crate) allow_enrolment: Option<String>,
 }
 
+/// Forget accounts that the host does not know any more
+///
+/// Shows the accounts that the name service (passwd, LDAP, ...) no longer knows, asks, and removes all that is stored for
+/// them. Where the name service does not answer, nothing is removed. Accounts that were imported and have not logged
+/// in yet are left alone unless --imported is given. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign prune\n  \
+    sudo countersign prune --yes\n\n\
+    With --yes it refuses to remove 10 or more accounts if they are more than half of all: a directory that is half \
+    configured looks just like that.")]
+pub(crate) struct Prune {
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Also accounts that were imported and have never logged in
+    #[arg(long)]
+    pub(crate) imported: bool,
+}
+
 /// Take over authenticators from another system
 ///
 /// For root alone. Importing the same file twice changes nothing the second time.
@@ -318,6 +386,92 @@ pub(crate) struct ImportOtpauth {
     /// The file; - is the standard input
     pub(crate) file: std::path::PathBuf,
     /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Read the audit, or check it
+///
+/// Prints who logged in, who was refused and why, and what administrators did, oldest first, with times in UTC. With
+/// --verify it says instead whether every record is whole and in its place, and names the first that is broken or
+/// missing; with --against FILE also whether the lines that syslog was given agree, which shows records that were cut
+/// from the end. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign audit --since 2h\n  \
+    sudo countersign audit --user alice --follow\n  \
+    sudo countersign audit --verify\n  \
+    sudo countersign audit --verify --against /var/log/auth.log\n  \
+    zcat -f auth.log.*.gz | sudo countersign audit --verify --against -\n\n\
+    With --json it prints one object a line: seq, at (time in UTC), event, outcome (granted, refused or note), account, \
+    service, tty, rhost, origin, rule, authenticator, reason, failures, count, caller_uid, chain, line; what is absent is \
+    null. With --verify --json it prints one object: finding (sound, changed, missing, cut-off, ends or contradicted), \
+    record (or null), text, first, last, compared (or null).")]
+pub(crate) struct Audit {
+    /// Only records about this account
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Only records since then: 2h, 3d, 2026-11-20 or 2026-11-20T10:00 (UTC)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Print new records as they come, until Ctrl-C; those before only with --since
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Check the whole chain instead of printing it
+    #[arg(long, conflicts_with_all = ["user", "since", "follow"])]
+    pub(crate) verify: bool,
+    /// Compare with this copy of syslog too; - is the standard input
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    pub(crate) against: Option<std::path::PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Check a configuration, or show the one in force
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) action: ConfigAction,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    Check(ConfigCheck),
+    Show(ConfigShow),
+}
+
+/// Say whether a configuration is right
+///
+/// Names line and key of what is wrong, and what is allowed there. Nothing is put in force, and no daemon need run.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    countersign config check\n  \
+    countersign config check ./countersign.toml\n\n\
+    With --json it prints one object: ok, error (or null).")]
+pub(crate) struct ConfigCheck {
+    /// The file; by default /etc/countersign/countersign.toml
+    pub(crate) file: Option<std::path::PathBuf>,
+    /// Run this program of the daemon
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub(crate) daemon: Option<std::path::PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show the settings in force and where they come from
+///
+/// As the running daemon has them: a file that was changed since counts only after a reload. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign config show\n  \
+    sudo countersign config show --json\n\n\
+    With --json it prints a list of objects: key, value, origin (FILE:LINE or default).")]
+pub(crate) struct ConfigShow {
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

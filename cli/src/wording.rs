@@ -69,6 +69,39 @@ pub(crate) fn iso8601(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// A moment in UTC as people type it: `2026-11-20`, `2026-11-20T10:00`, `2026-11-20 10:00:30Z`. In seconds since the
+/// epoch.
+pub(crate) fn parse_moment(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let [hour, minute, second] = numbers(time, ':', [2, 2, 2]).or_else(|| {
+        let [hour, minute] = numbers(time, ':', [2, 2])?;
+        Some([hour, minute, 0])
+    })?;
+    // Days of a civil date by Howard Hinnant's algorithm, as in `iso8601`.
+    let shifted_year = year.checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (shifted_year / 400, shifted_year % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    let moment = days * DAY + hour * HOUR + minute * MINUTE + second;
+    // A day or an hour that there is not comes back as another one.
+    let same = iso8601(moment) == format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
+    same.then_some(moment)
+}
+
+/// As many numbers as there are widths, each of just so many digits.
+fn numbers<const N: usize>(text: &str, between: char, widths: [usize; N]) -> Option<[u64; N]> {
+    let mut parts = text.split(between);
+    let mut numbers = [0; N];
+    for (number, width) in numbers.iter_mut().zip(widths) {
+        let digits = parts.next().filter(|part| part.len() == width)?;
+        *number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
 /// A span of time as people type it: `90s`, `30m`, `24h`, `2d`, or several such parts. In seconds.
 pub(crate) fn parse_duration(text: &str) -> Option<u64> {
     let mut total = 0_u64;
@@ -161,6 +194,36 @@ mod tests {
         assert_eq!(iso8601(1_111_111_109), "2005-03-18T01:58:29Z");
         assert_eq!(iso8601(4_107_542_399), "2100-02-28T23:59:59Z");
         assert_eq!(iso8601(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn moments_are_read_as_they_are_written() {
+        for moment in [0, 951_782_400, 1_111_111_109, 4_107_542_399, 4_107_542_400] {
+            assert_eq!(parse_moment(&iso8601(moment)), Some(moment));
+        }
+        assert_eq!(parse_moment("2005-03-18"), Some(1_111_104_000));
+        assert_eq!(parse_moment("2005-03-18T01:58"), Some(1_111_111_080));
+        assert_eq!(parse_moment("2005-03-18 01:58:29"), Some(1_111_111_109));
+        for wrong in [
+            "",
+            "2005",
+            "2005-3-18",
+            "2005-00-01",
+            "2005-13-01",
+            "2005-02-29",
+            "2005-01-00",
+            "2005-01-32",
+            "1969-12-31",
+            "2005-01-01T",
+            "2005-01-01T24:00",
+            "2005-01-01T10:60",
+            "2005-01-01T10",
+            "2005-01-01T10:00:00:00",
+            "+005-01-01",
+            "2005-01-01T10:00+01:00",
+        ] {
+            assert_eq!(parse_moment(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

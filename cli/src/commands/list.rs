@@ -4,9 +4,9 @@ use dbus_api::{Account, AccountFilter, AccountState};
 use serde::Serialize;
 
 use crate::{
-    cli::List,
-    client::{self, Client},
-    commands::{state_name, state_words},
+    cli::{List, Order, State},
+    client::Client,
+    commands::{accounts::Pages, state_name, state_words},
     failure::Failure,
     output::{self, Output},
     table::{Cell, Column, Table},
@@ -26,35 +26,68 @@ struct ReportedAccount<'a> {
     last_used: Option<String>,
 }
 
-/// Runs the command. A page is printed before the next one is fetched: the list may be of any length.
+/// Runs the command. In the order of names a page is printed before the next one is fetched: the list may be of any
+/// length. Another order needs all of it first.
 ///
 /// # Errors
 /// What the daemon refuses.
 pub(super) async fn run(arguments: &List, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
+    let unused_for = arguments.unused_for.as_deref().map(read_duration).transpose()?;
     let admin = Client::connect(bus).await?.admin().await?;
+    let filter = AccountFilter { state: arguments.state.map(|state| number(state) as u32), ..AccountFilter::default() };
+    let now = output::now();
     let mut printer = if arguments.json { Printer::Json { first: true } } else { Printer::Table(table(output)) };
-    let mut after = String::new();
-    let mut known = 0;
-    loop {
-        let page = admin
-            .accounts(&AccountFilter::default(), &after)
-            .await
-            .map_err(|error| client::explain(&error, "", "list"))?;
-        known += page.accounts.len();
-        output.print(&printer.page(&page.accounts)?)?;
-        // A name that does not grow would make this run for ever.
-        if page.next <= after {
-            break;
+    let mut pages = Pages::new(&admin, &filter, "list");
+    let (mut sorted, mut printed) = (Vec::new(), false);
+    while let Some(mut page) = pages.next().await? {
+        page.retain(|account| unused_for.is_none_or(|length| is_unused(account, now, length)));
+        if arguments.sort == Order::Name {
+            printed |= !page.is_empty();
+            output.print(&printer.page(&page)?)?;
+        } else {
+            sorted.append(&mut page);
         }
-        after = page.next;
     }
+    sort(&mut sorted, arguments.sort);
+    printed |= !sorted.is_empty();
+    output.print(&printer.page(&sorted)?)?;
     match printer {
         Printer::Json { first: true } => output.print("[]\n"),
         Printer::Json { first: false } => output.print("\n]\n"),
-        Printer::Table(_) if known == 0 => {
-            output.say("No account is enrolled. The first: sudo countersign enroll USER")
-        }
-        Printer::Table(_) => Ok(()),
+        Printer::Table(_) if printed => Ok(()),
+        Printer::Table(_) if arguments.state.is_some() || unused_for.is_some() => output.say("No account matches."),
+        Printer::Table(_) => output.say("No account is enrolled. The first: sudo countersign enroll USER"),
+    }
+}
+
+fn read_duration(text: &str) -> Result<u64, Failure> {
+    wording::parse_duration(text).ok_or_else(|| {
+        Failure::usage(format!("--unused-for: {} is no length of time", printable(text)))
+            .with_help("Write it like 12h, 30d or 90d.")
+    })
+}
+
+const fn number(state: State) -> AccountState {
+    match state {
+        State::Active => AccountState::Active,
+        State::Locked => AccountState::Locked,
+        State::Disabled => AccountState::Disabled,
+        State::NotEnrolled => AccountState::NotEnrolled,
+        State::Altered => AccountState::Corrupt,
+    }
+}
+
+/// Whether nobody has used it for `length` seconds; what was never used is unused.
+fn is_unused(account: &Account, now: u64, length: u64) -> bool {
+    account.last_used.is_none_or(|then| then.saturating_add(length) <= now)
+}
+
+/// Sorts; equal ones stay in the order of their names, in which they came.
+fn sort(accounts: &mut [Account], order: Order) {
+    match order {
+        Order::Name => {}
+        Order::LastUsed => accounts.sort_by_key(|account| account.last_used),
+        Order::Failures => accounts.sort_by_key(|account| std::cmp::Reverse(account.failures)),
     }
 }
 

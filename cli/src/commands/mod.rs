@@ -1,11 +1,15 @@
 //! The commands, a file each, and how one of them is run.
 
+mod accounts;
+mod audit;
 mod completions;
+mod config;
 mod disable;
 mod enable;
 mod enroll;
 mod import;
 mod list;
+mod prune;
 mod recovery_codes;
 mod remove;
 mod rename;
@@ -20,7 +24,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use dbus_api::AccountState;
 
 use crate::{
-    cli::{Cli, ColorChoice, Command, ImportFormat},
+    cli::{Cli, ColorChoice, Command, ConfigAction, ImportFormat},
     failure::{DONE, Failure, USAGE},
     output::{self, Output},
     table::Tone,
@@ -88,6 +92,12 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Enable(arguments) => enable::run(arguments, bus, output).await,
         Command::Disable(arguments) => disable::run(arguments, bus, output).await,
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
+        Command::Prune(arguments) => prune::run(arguments, bus, output).await,
+        Command::Audit(arguments) => audit::run(arguments, bus, output).await,
+        Command::Config(arguments) => match &arguments.action {
+            ConfigAction::Check(arguments) => config::check(arguments, output),
+            ConfigAction::Show(arguments) => config::show(arguments, bus, output).await,
+        },
         Command::Import(arguments) => match &arguments.format {
             ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
         },
@@ -102,7 +112,7 @@ fn state_name(state: Option<AccountState>) -> &'static str {
         Some(AccountState::Locked) => "locked",
         Some(AccountState::Disabled) => "disabled",
         Some(AccountState::NotEnrolled) => "not-enrolled",
-        Some(AccountState::Corrupt) => "corrupt",
+        Some(AccountState::Corrupt) => "altered",
         None => "unknown",
     }
 }
@@ -117,7 +127,7 @@ fn state_words(state: Option<AccountState>, locked_for: Option<u64>) -> (String,
         (Some(AccountState::Locked), None) => ("locked".to_owned(), Tone::Warning),
         (Some(AccountState::Disabled), _) => ("disabled".to_owned(), Tone::Bad),
         (Some(AccountState::NotEnrolled), _) => ("not enrolled".to_owned(), Tone::Warning),
-        (Some(AccountState::Corrupt), _) => ("corrupt".to_owned(), Tone::Bad),
+        (Some(AccountState::Corrupt), _) => ("altered".to_owned(), Tone::Bad),
         (None, _) => ("unknown".to_owned(), Tone::Bad),
     }
 }

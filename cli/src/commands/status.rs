@@ -1,6 +1,6 @@
 //! `countersign status`: what an account has and how it stands. The daemon decides whether the caller may know.
 
-use dbus_api::{AccountState, Authenticator, EnrollmentSummary};
+use dbus_api::{AccountState, Authenticator, EnrollmentSummary, Error};
 use serde::Serialize;
 
 use crate::{
@@ -47,10 +47,30 @@ struct ReportedAuthenticator<'a> {
 /// What the daemon refuses.
 pub(super) async fn run(arguments: &Status, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
     let user = client::account(arguments.user.as_deref(), "status")?;
-    let enrollment = Client::connect(bus).await?.enrollment().await?;
-    let summary =
-        enrollment.list(&user).await.map_err(|error| client::explain(&error, &user, &format!("status {user}")))?;
-    if arguments.json { output.json(&report(&summary)) } else { describe(&summary, output) }
+    let client = Client::connect(bus).await?;
+    let explain = |error: &Error| client::explain(error, &user, &format!("status {user}"));
+    let (summary, known) = match client.enrollment().await?.list(&user).await {
+        Ok(summary) => (summary, true),
+        // What is stored for a name that the host does not know (any more) is for administrators to see.
+        Err(unknown @ Error::UnknownAccount(_)) => match client.admin().await?.account(&user).await {
+            Ok(summary) => (summary, false),
+            Err(Error::NotEnrolled(_) | Error::AccessDenied(_)) => return Err(explain(&unknown)),
+            Err(error) => return Err(explain(&error)),
+        },
+        Err(error) => return Err(explain(&error)),
+    };
+    if arguments.json {
+        return output.json(&report(&summary));
+    }
+    describe(&summary, output)?;
+    if known {
+        return Ok(());
+    }
+    output.say(&format!(
+        "The name service does not know {0}. To forget all that is stored: sudo countersign reset {0}, or of all such \
+         accounts: sudo countersign prune",
+        printable(&summary.account)
+    ))
 }
 
 fn state(summary: &EnrollmentSummary) -> AccountState {

@@ -150,6 +150,45 @@ fn list_as_json_has_the_documented_shape() {
 }
 
 #[test]
+fn list_filters_by_state_and_by_disuse() {
+    let stage = Stage::new();
+    stage.run(&["list", "--state", "altered"], "");
+    assert_eq!(stage.asked()[0], "Admin.Accounts AccountFilter { state: Some(5), gone: None } \"\"");
+    assert_eq!(stage.run(&["list", "--state", "strange"], "").code, Some(2));
+    let names = |more: &[&str]| -> Vec<String> {
+        let list = parse(&stage.run(&[&["list", "--json"], more].concat(), "").out);
+        list.as_array().unwrap().iter().map(|account| account["account"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["--unused-for", "90d"]), ["alice", "bo\u{1b}[2Jb", "carol"]);
+    // Nobody's last login in 2009 is that long ago; whoever never logged in stays.
+    assert_eq!(names(&["--unused-for", "36500d"]), ["bo\u{1b}[2Jb", "carol"]);
+    assert_eq!(stage.run(&["list", "--unused-for", "long"], "").code, Some(2));
+}
+
+#[test]
+fn list_sorts_by_name_last_use_or_failures() {
+    let stage = Stage::new();
+    let first = |order: &str| -> Vec<String> {
+        let lines = stage.run(&["list", "--sort", order], "").out;
+        lines.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(first("name"), ["alice", "bo\\u{1b}[2Jb", "carol"]);
+    assert_eq!(first("last-used"), ["bo\\u{1b}[2Jb", "carol", "alice"]);
+    assert_eq!(first("failures"), ["carol", "alice", "bo\\u{1b}[2Jb"]);
+}
+
+#[test]
+fn status_shows_what_is_stored_for_a_name_that_the_host_does_not_know() {
+    let stage = Stage::new();
+    let gone = stage.run(&["status", "gone"], "");
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    assert!(gone.out.contains("The name service does not know gone.") && gone.out.contains("reset gone"), "{gone:?}");
+    assert_eq!(stage.asked(), ["Enrollment.List gone", "Admin.Account gone"]);
+    let unknown = stage.run(&["status", "unknown"], "");
+    assert!(unknown.code == Some(1) && unknown.err.contains("this host knows no account unknown"), "{unknown:?}");
+}
+
+#[test]
 fn status_says_how_the_account_stands_and_what_helps() {
     let stage = Stage::new();
     let alice = stage.run(&["status", "alice"], "").out;

@@ -9,9 +9,12 @@
     reason = "a test stops where something is missing"
 )]
 
+mod audit;
 mod commands;
+mod config;
 mod enroll;
 mod help;
 mod import;
+mod prune;
 mod stage;
 mod terminal;

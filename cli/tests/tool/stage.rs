@@ -9,9 +9,9 @@ use std::{
 };
 
 use dbus_api::{
-    Account, AccountFilter, AccountPage, AccountState, Action, Authenticator, Confirmation, Denial, Details,
-    EnrollmentOptions, EnrollmentSummary, Error, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind,
-    Offer, Origin, Step,
+    Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
+    AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
+    Error, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin, Setting, Step,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -34,11 +34,23 @@ const CONFIGURATION: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D
 /// What the service was asked, in order, without secrets' sakes: it is a test.
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
+/// What the service holds, for a test to fill.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// Accounts that the name service does not know.
+    pub(crate) gone: Vec<Account>,
+    /// The audit; numbered from 1.
+    pub(crate) audit: Vec<AuditEntry>,
+    /// What a check of the audit finds, where it is not sound.
+    pub(crate) broken: Option<AuditReport>,
+}
+
 /// A private bus, with the service or without.
 pub(crate) struct Stage {
     bus: Child,
     pub(crate) address: String,
     pub(crate) log: Log,
+    pub(crate) held: Arc<Mutex<Held>>,
     pub(crate) directory: TempDir,
     service: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
@@ -54,11 +66,11 @@ impl Stage {
         let mut stage = Self::start_bus(rules);
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let (address, log) = (stage.address.clone(), Arc::clone(&stage.log));
+        let (address, log, held) = (stage.address.clone(), Arc::clone(&stage.log), Arc::clone(&stage.held));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let _connection = serve(&address, log).await.unwrap();
+                let _connection = serve(&address, log, held).await.unwrap();
                 ready.send(()).unwrap();
                 let _ = stopped.await;
             });
@@ -87,7 +99,14 @@ impl Stage {
             .expect("dbus-daemon must be installed (package dbus)");
         let mut address = String::new();
         BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { bus, address: address.trim().to_owned(), log: Log::default(), directory, service: None }
+        Self {
+            bus,
+            address: address.trim().to_owned(),
+            log: Log::default(),
+            held: Arc::default(),
+            directory,
+            service: None,
+        }
     }
 
     /// The tool with these arguments and nothing in its environment.
@@ -144,12 +163,12 @@ pub(crate) fn finish(mut command: Command, input: &str) -> Outcome {
     Outcome { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-async fn serve(address: &str, log: Log) -> zbus::Result<zbus::Connection> {
+async fn serve(address: &str, log: Log, held: Arc<Mutex<Held>>) -> zbus::Result<zbus::Connection> {
     let verified = Arc::new(Mutex::new(false));
     zbus::connection::Builder::address(address)
         .serve_at(dbus_api::OBJECT_PATH, Enrollment { log: Arc::clone(&log), verified: Arc::clone(&verified) })
         .serve_at(dbus_api::OBJECT_PATH, Verifier { log: Arc::clone(&log), verified })
-        .serve_at(dbus_api::OBJECT_PATH, Admin { log, calls: Arc::default(), arrived: Notify::new() })
+        .serve_at(dbus_api::OBJECT_PATH, Admin { log, held, calls: Arc::default(), arrived: Notify::new() })
         .name(dbus_api::BUS_NAME)
         .build()
         .await
@@ -163,7 +182,7 @@ fn note(log: &Log, what: String) {
 fn refuse(user: &str) -> Result<(), Error> {
     match user {
         "denied" => Err(Error::AccessDenied("only root may do this".to_owned())),
-        "unknown" => Err(Error::UnknownAccount(String::new())),
+        "unknown" | "gone" => Err(Error::UnknownAccount(String::new())),
         "fresh" => Err(Error::NotEnrolled(String::new())),
         "locked" => Err(Error::Locked("locked for 27 s".to_owned())),
         "disabled" => Err(Error::Disabled(String::new())),
@@ -320,6 +339,7 @@ impl Verifier {
 
 struct Admin {
     log: Log,
+    held: Arc<Mutex<Held>>,
     /// Calls of `Import` so far, those under way, and the most under way at a time.
     calls: Arc<Mutex<(usize, usize, usize)>>,
     arrived: Notify,
@@ -329,13 +349,16 @@ struct Admin {
 impl Admin {
     fn accounts(&self, filter: AccountFilter, after: &str) -> AccountPage {
         note(&self.log, format!("Admin.Accounts {filter:?} {after:?}"));
+        if filter.gone == Some(true) {
+            return AccountPage { accounts: self.held.lock().unwrap().gone.clone(), next: String::new() };
+        }
         let account = |name: &str, state: AccountState, locked_for, last_used| Account {
             name: name.to_owned(),
             uid: (name != "carol").then_some(1000),
             state: state as u32,
             authenticators: 1,
             recovery_codes_left: 10,
-            failures: 3,
+            failures: if name == "carol" { 7 } else { 3 },
             locked_for,
             last_used,
         };
@@ -374,6 +397,64 @@ impl Admin {
         refuse(user)
     }
 
+    fn account(&self, user: &str) -> Result<EnrollmentSummary, Error> {
+        note(&self.log, format!("Admin.Account {user}"));
+        match user {
+            "gone" => Ok(EnrollmentSummary { account: user.to_owned(), failures: 2, ..EnrollmentSummary::default() }),
+            _ => Err(Error::NotEnrolled(String::new())),
+        }
+    }
+
+    fn prune(&self, user: &str) -> Result<(), Error> {
+        note(&self.log, format!("Admin.Prune {user}"));
+        match user {
+            "came-back" => Err(Error::InvalidArgument(String::new())),
+            _ => refuse(user),
+        }
+    }
+
+    fn audit(&self, filter: AuditFilter, after: u64, limit: u32) -> Result<AuditPage, Error> {
+        note(&self.log, format!("Admin.Audit {filter:?} {after}"));
+        refuse(filter.user.as_deref().unwrap_or_default())?;
+        let held = self.held.lock().unwrap();
+        let later = held.audit.iter().filter(|entry| entry.seq > after);
+        let entries: Vec<_> = later.take(limit.min(2) as usize).cloned().collect();
+        let next = entries.last().map_or(after, |entry| entry.seq);
+        Ok(AuditPage { entries, next })
+    }
+
+    fn verify_audit(&self) -> AuditReport {
+        note(&self.log, "Admin.VerifyAudit".to_owned());
+        let held = self.held.lock().unwrap();
+        held.broken.clone().unwrap_or_else(|| sound(&held.audit))
+    }
+
+    fn compare_audit(&self, witnesses: Vec<AuditWitness>) -> AuditReport {
+        note(&self.log, format!("Admin.CompareAudit {}", witnesses.len()));
+        match witnesses.iter().find(|witness| witness.chain == "ffffffffffffffff") {
+            None => sound(&self.held.lock().unwrap().audit),
+            Some(other) => AuditReport {
+                finding: AuditFinding::Contradicted as u32,
+                record: Some(other.seq),
+                text: format!("audit record {} is not the one that syslog was told of", other.seq),
+                ..AuditReport::default()
+            },
+        }
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        let setting = |key: &str, value: &str, origin: &str| Setting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            origin: origin.to_owned(),
+        };
+        vec![
+            setting("tries", "2", "/etc/countersign/countersign.toml:1"),
+            setting("throttling.locks", "[\"30s\", \"1m\"]", "default"),
+            setting("prompt", "\"C\u{9b}2J: \"", "default"),
+        ]
+    }
+
     async fn import(&self, records: Vec<ImportRecord>) -> Result<Vec<ImportResult>, Error> {
         let first = records[0].account.clone();
         let most = {
@@ -407,6 +488,17 @@ impl Admin {
             }
             arrived.await;
         }
+    }
+}
+
+fn sound(audit: &[AuditEntry]) -> AuditReport {
+    let seq = |entry: Option<&AuditEntry>| entry.map_or(0, |entry| entry.seq);
+    AuditReport {
+        finding: AuditFinding::Sound as u32,
+        record: None,
+        text: String::new(),
+        first: Some(seq(audit.first()).max(1)),
+        last: Some(seq(audit.last())),
     }
 }
 
