@@ -1,6 +1,6 @@
 //! `countersign list`: the accounts that the daemon knows, page by page. The daemon decides whether the caller may know.
 
-use dbus_api::{Account, AccountFilter, AccountState};
+use dbus_api::{Account, AccountFilter, AccountState, MAX_RECORDS};
 use serde::Serialize;
 
 use crate::{
@@ -50,7 +50,9 @@ pub(super) async fn run(arguments: &List, bus: Option<&str>, output: &Output) ->
     }
     sort(&mut sorted, arguments.sort);
     printed |= !sorted.is_empty();
-    output.print(&printer.page(&sorted)?)?;
+    for page in sorted.chunks(MAX_RECORDS) {
+        output.print(&printer.page(page)?)?;
+    }
     match printer {
         Printer::Json { first: true } => output.print("[]\n"),
         Printer::Json { first: false } => output.print("\n]\n"),

@@ -20,7 +20,7 @@ const END: &str = "end";
 /// How many records one transaction removes or checks at most, so that no login waits long for it.
 const STRIDE: usize = 500;
 
-/// How many records one transaction searches at most: about 3 ms of them.
+/// How many records one transaction searches at most: about 1 ms of them.
 const SEARCHED: u64 = 10_000;
 
 /// The statements about the audit, prepared once a connection, and the chain's end.
