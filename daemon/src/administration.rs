@@ -96,7 +96,11 @@ impl Service {
     /// As [`Service::unlock`].
     pub async fn enable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
         self.authorizer().authorize(caller, Action::Manage)?;
-        self.administer(caller, user, Kind::Enable, |record| record.account.throttle.enable()).await
+        self.administer(caller, user, Kind::Enable, |record| {
+            record.account.throttle.enable();
+            record.last_failure = None;
+        })
+        .await
     }
 
     /// Makes an account forget everything; it may enrol itself within `allow_enrolment` seconds.
@@ -129,6 +133,7 @@ impl Service {
             uid: None,
             account: verifier::Account::default(),
             enrolment_until: Some(until),
+            last_failure: None,
         };
         let decided = self.store().decide(&name, Urgency::Login, move |tx| tx.record = Some(record));
         decided.await.map_err(|error| unavailable(&error))?;
@@ -263,6 +268,7 @@ fn add_imported(
         uid,
         account: verifier::Account::default(),
         enrolment_until: None,
+        last_failure: None,
     });
     let existing = &record.account.authenticators;
     if existing.iter().any(|one| same(one, &authenticator)) {

@@ -71,6 +71,12 @@ pub fn decided(decision: &Decision, tries_left: u32, config: &Config) -> Step {
     }
 }
 
+/// Tells something that is no refusal.
+#[must_use]
+pub fn info(text: String) -> Message {
+    Message { kind: MessageKind::Info as u32, text }
+}
+
 /// Seconds to wait, rounded up, so that nobody comes back a moment too early.
 #[must_use]
 pub fn whole_seconds(time: Duration) -> u64 {
@@ -80,10 +86,9 @@ pub fn whole_seconds(time: Duration) -> u64 {
 fn granted(factor: Factor) -> Step {
     let messages = match factor {
         Factor::Authenticator(_) => Vec::new(),
-        Factor::RecoveryCode { left } => vec![Message {
-            kind: MessageKind::Info as u32,
-            text: format!("A recovery code was used: {left} are left. New ones: countersign recovery-codes"),
-        }],
+        Factor::RecoveryCode { left } => {
+            vec![info(format!("A recovery code was used: {left} are left. New ones: countersign recovery-codes"))]
+        }
     };
     Step { messages, action: Action::Granted as u32, text: String::new(), details: Details::default() }
 }

@@ -28,6 +28,8 @@ pub struct Config {
     pub tries: Bounded<1, 10>,
     /// The least time before a refusal reaches the person, 0 to 10 s (pam_fail_delay(3)).
     pub fail_delay: Span<0, 10>,
+    /// Whether somebody who logged in is told of the wrong codes before.
+    pub notices: bool,
     /// Whether an account without an authenticator may enrol its first one by itself.
     pub self_enrolment: bool,
     /// What authenticator apps show beside the account; the host's name where it is not set.
@@ -127,6 +129,7 @@ impl Default for Config {
             prompt: Prompt("Verification code: ".into()),
             tries: Bounded(1),
             fail_delay: Span(Duration::from_secs(1)),
+            notices: true,
             self_enrolment: false,
             issuer: None,
             enrolment: Enrolment::default(),
@@ -396,13 +399,13 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config, Config::default());
         assert_eq!(config.throttling.limits(), Limits::default());
-        assert!(!config.self_enrolment);
+        assert!(config.notices && !config.self_enrolment);
     }
 
     #[test]
     fn every_key_is_taken() {
         let config = parse(
-            "prompt = \"Code: \"\ntries = 3\nfail_delay = \"0s\"\nself_enrolment = true\nissuer = \"Example\"\n\
+            "prompt = \"Code: \"\ntries = 3\nfail_delay = \"0s\"\nnotices = false\nself_enrolment = true\nissuer = \"Example\"\n\
              [enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
              [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"1m\", \"1h\"]\ndisable_after = 100\n\
              [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n",
@@ -410,6 +413,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.prompt.0, "Code: ");
         assert_eq!(config.tries, Bounded(3));
+        assert!(!config.notices);
         assert_eq!(config.enrolment.period.seconds(), 60);
         assert_eq!(config.enrolment.digits.number(), 8);
         assert_eq!(config.throttling.limits().locks, [60, 3600].map(Duration::from_secs));

@@ -367,6 +367,7 @@ fn bind(
         uid: None,
         account: verifier::Account::default(),
         enrolment_until: None,
+        last_failure: None,
     });
     let result = bind_to(&mut record, right, account, authenticator, key);
     tx.record = Some(record);

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod enrollment;
 pub mod hardening;
+pub mod notice;
 pub mod options;
 pub mod otpauth;
 pub mod random;

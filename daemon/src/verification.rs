@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use dbus_api::{Error, Step};
 use verifier::{Decision, Factor, Phantoms, Reason, Reply, SourceAddress, Sources, Standing, Verdict};
 
-use crate::audit::{Coalescer, Event, Kind, Origin, Outcome};
+use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
 use crate::caller::{Caller, ConnectionKey};
+use crate::notice::{self, LastFailure};
 use crate::service::{Service, Settings, lock, not_yours, unavailable};
 use crate::store::{StoreError, Transaction, Urgency};
 use crate::{answer, clock, random};
@@ -169,13 +170,17 @@ impl Service {
             return Err(no_such_verification());
         }
         let settings = self.settings();
-        let decision = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;
+        let (decision, last_failure) = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;
         self.charge_source(&open, &decision);
         if let Verdict::Granted(factor) = decision.verdict {
             self.note_fresh(&open, factor);
         }
         let tries_left = open.tries_left.saturating_sub(1);
-        let step = answer::decided(&decision, tries_left, &settings.config);
+        let mut step = answer::decided(&decision, tries_left, &settings.config);
+        if matches!(decision.verdict, Verdict::Granted(_)) && settings.config.notices {
+            let notice = notice::wrong_codes(decision.failures, last_failure.as_ref());
+            step.messages.extend(notice.map(answer::info));
+        }
         if answer::asks_again(&step) {
             let again = Open { tries_left, ends: Instant::now() + PATIENCE, ..open };
             self.verifications().insert(id, again);
@@ -266,23 +271,30 @@ impl Service {
     }
 
     /// One reply, one committed transaction, the audit record in it (invariants 1 and 2).
-    async fn decide(&self, open: &Open, reply: Reply, settings: Arc<Settings>) -> Result<Decision, Error> {
+    /// Beside the decision stands the last failure before it.
+    async fn decide(
+        &self,
+        open: &Open,
+        reply: Reply,
+        settings: Arc<Settings>,
+    ) -> Result<(Decision, Option<LastFailure>), Error> {
         let phantoms = Arc::clone(&self.verifications().phantoms);
         let coalescer = Arc::clone(&self.verifications().coalescer);
         let verification = open.clone();
         let decided = self.store().decide(&open.subject.name, Urgency::Login, move |tx| {
+            let last_failure = tx.record.as_ref().and_then(|record| record.last_failure.clone());
             let (decision, events) = verification.decide(tx, &reply, &settings, &phantoms);
             let mut coalescer = lock(&coalescer);
             let at = clock::wall();
             tx.events.extend(events.into_iter().filter_map(|event| coalescer.pass(event, at)));
-            decision
+            (decision, last_failure)
         });
         self.verifications().deciding.fetch_add(1, Ordering::AcqRel);
         let decided = decided.await;
         self.verifications().deciding.fetch_sub(1, Ordering::AcqRel);
         self.verifications().decided.fetch_add(1, Ordering::Relaxed);
         match decided {
-            Ok(decision) => Ok(decision),
+            Ok(decided) => Ok(decided),
             Err(error) => {
                 self.record_coalesced(open.refused(store_reason(&error))).await;
                 Err(unavailable(&error))
@@ -296,8 +308,7 @@ impl Service {
     }
 
     fn charge_source(&self, open: &Open, decision: &Decision) {
-        let charged = matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled));
-        if let Some(source) = open.source().filter(|_| charged) {
+        if let Some(source) = open.source().filter(|_| is_charged(decision)) {
             lock(&self.verifications().sources).charge(source, &open.subject.name, &clock::now());
         }
     }
@@ -347,8 +358,15 @@ impl Open {
         let decision = match record {
             Some(record) => {
                 let decision = record.account.decide(reply, &now, &settings.rules);
-                if matches!(decision.verdict, Verdict::Granted(_)) {
-                    record.uid = self.subject.uid;
+                match decision.verdict {
+                    Verdict::Granted(_) => {
+                        record.uid = self.subject.uid;
+                        record.last_failure = None;
+                    }
+                    Verdict::Refused(_) if is_charged(&decision) => {
+                        record.last_failure = Some(LastFailure::new(now.wall, &self.origin));
+                    }
+                    Verdict::Refused(_) => {}
                 }
                 decision
             }
@@ -415,6 +433,11 @@ fn refused(account: &str, origin: &Origin, caller_uid: u32, reason: &str) -> Eve
     event
 }
 
+/// Whether the reply counted as a wrong code.
+fn is_charged(decision: &Decision) -> bool {
+    matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled))
+}
+
 /// The authenticator that let somebody in, for the audit.
 fn granted_by(decision: &Decision, tx: &Transaction) -> Option<String> {
     match decision.verdict {
@@ -423,7 +446,7 @@ fn granted_by(decision: &Decision, tx: &Transaction) -> Option<String> {
             let label = authenticators.unwrap_or_default().iter().find(|one| one.id == id).map(|one| &one.label);
             Some(format!("{id} {}", label.map_or("", String::as_str)))
         }
-        Verdict::Granted(Factor::RecoveryCode { .. }) => Some("recovery-code".into()),
+        Verdict::Granted(Factor::RecoveryCode { .. }) => Some(RECOVERY_CODE.into()),
         Verdict::Refused(_) => None,
     }
 }

@@ -6,8 +6,11 @@ mod store_fixture;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use daemon::store::{KeyError, KeySource, MasterKey, Store, StoreError};
+use daemon::notice::LastFailure;
+use daemon::store::{KeyError, KeySource, MasterKey, Store, StoreError, Urgency};
 use store_fixture::{Scratch, failures, put, record};
+use verifier::WallTime;
+use verifier::throttling::Disabled;
 
 fn load(scratch: &Scratch) -> Result<(MasterKey, KeySource), KeyError> {
     MasterKey::load(None, scratch.state())
@@ -129,6 +132,76 @@ async fn a_newer_schema_is_refused_and_not_touched() {
     let error = scratch.try_open().unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
     assert_eq!(fs::read(scratch.database()).unwrap(), before);
+}
+
+/// Puts a store of version 1, as it was made by the program that knew no other, in place.
+fn put_version_1(scratch: &Scratch) {
+    let key = scratch.state().join("master.key");
+    fs::write(&key, [1; 32]).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o400)).unwrap();
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.execute_batch(include_str!("data/store-version-1.sql")).unwrap();
+    connection.close().unwrap();
+}
+
+fn version(scratch: &Scratch) -> i64 {
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version_2_adds() {
+    let scratch = Scratch::new();
+    put_version_1(&scratch);
+    assert_eq!(version(&scratch), 1);
+    let store = scratch.open();
+    let alice = store.read("alice").await.unwrap().unwrap();
+    let lock = alice.account.throttle.lock.unwrap();
+    assert_eq!((alice.uid, alice.account.throttle.failures, lock.lasts.as_secs()), (Some(1000), 4, 60));
+    assert_eq!((alice.account.authenticators.len(), alice.account.recovery_codes.len()), (2, 10));
+    assert_eq!(
+        alice.account.authenticators.first().unwrap().secret.bytes(),
+        (0..20).map(|byte| byte ^ 1).collect::<Vec<u8>>()
+    );
+    assert_eq!(alice.last_failure, None);
+    let bob = store.read("bob").await.unwrap().unwrap();
+    assert_eq!((bob.uid, bob.account.throttle.disabled), (None, Some(Disabled::Administrator)));
+    assert_eq!(failures(&store, "carol").await, 0);
+    let last = LastFailure { at: WallTime(1_700_000_002_000), from: Some("192.0.2.7".to_owned()) };
+    let kept = last.clone();
+    store
+        .decide("alice", Urgency::Login, move |tx| tx.record.as_mut().unwrap().last_failure = Some(kept))
+        .await
+        .unwrap();
+    store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
+    assert_eq!(store.verify_chain(Vec::new()).await.unwrap().last, 2);
+    store.close().await;
+    assert_eq!(version(&scratch), 2);
+    assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));
+}
+
+#[tokio::test]
+async fn a_record_that_was_altered_under_version_1_is_still_refused_after_the_upgrade() {
+    let scratch = Scratch::new();
+    put_version_1(&scratch);
+    scratch.tamper("UPDATE accounts SET failures = 0 WHERE name = 'alice'");
+    let store = scratch.open();
+    assert!(matches!(store.read("alice").await, Err(StoreError::Corrupt { .. })));
+    assert_eq!(failures(&store, "carol").await, 0);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_version_1_as_it_was() {
+    let scratch = Scratch::new();
+    put_version_1(&scratch);
+    // The second of the two new columns is there already: the upgrade fails half-way.
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.execute_batch("ALTER TABLE accounts ADD COLUMN failed_from TEXT").unwrap();
+    connection.close().unwrap();
+    assert!(matches!(scratch.try_open(), Err(StoreError::Unavailable(_))));
+    assert_eq!(version(&scratch), 1);
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.prepare("SELECT failed_at FROM accounts").unwrap_err();
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub(super) fn write(event: &Event, seq: u64, mark: ChainMark) -> String {
 
 /// Escapes a text to printable ASCII without an unescaped quotation mark, in at most `cap` bytes and the mark
 /// of the cut.
-pub(super) fn escape(text: &str, cap: usize) -> String {
+pub(crate) fn escape(text: &str, cap: usize) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         let before = escaped.len();

@@ -12,6 +12,10 @@ use verifier::WallTime;
 pub use self::syslog::Syslog;
 pub use chain::{AuditRecord, Break, ChainMark, ChainReport, Witness};
 pub use coalescer::Coalescer;
+pub(crate) use line::escape;
+
+/// What [`Event::authenticator`] says where a recovery code let somebody in.
+pub const RECOVERY_CODE: &str = "recovery-code";
 
 /// One thing worth keeping, as it is committed in the same transaction as the change it tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +211,8 @@ impl Event {
             (_, Outcome::Refused) | (Kind::Lock | Kind::Disable | Kind::Store, Outcome::Note) => {
                 syslog::Severity::Warning
             }
+            // Somebody lost a phone, or somebody found the sheet of paper.
+            (Kind::Verification, _) if self.authenticator.as_deref() == Some(RECOVERY_CODE) => syslog::Severity::Notice,
             (Kind::Verification, _) => syslog::Severity::Info,
             _ => syslog::Severity::Notice,
         }

@@ -7,6 +7,7 @@ use verifier::{
 };
 
 use super::{Record, StoreError};
+use crate::notice::LastFailure;
 
 /// Sorts before every account's name and so stands in no list.
 pub(super) const NAME: &str = "";
@@ -35,5 +36,12 @@ pub(super) fn make() -> Result<Record, StoreError> {
             ..Account::default()
         },
         enrolment_until: None,
+        last_failure: None,
     })
+}
+
+/// Charges the decoy like a record whose code was wrong.
+pub(super) fn charge(decoy: &mut Record, now: WallTime) {
+    decoy.account.throttle.failures = decoy.account.throttle.failures.wrapping_add(1);
+    decoy.last_failure = Some(LastFailure { at: now, from: Some("192.0.2.1".to_owned()) });
 }

@@ -27,6 +27,7 @@ use verifier::{Account, RecoveryKey, WallTime};
 
 use crate::audit::chain::Check;
 use crate::audit::{AuditRecord, Break, ChainReport, Event, Kind, Outcome, Syslog, Witness};
+use crate::notice::LastFailure;
 use sqlite::{Session, Trouble};
 use writer::{Job, Queue, Writer};
 
@@ -56,6 +57,8 @@ pub struct Record {
     pub account: Account,
     /// Until when the account may enrol itself although `self_enrolment` is off (after `reset`).
     pub enrolment_until: Option<WallTime>,
+    /// The last reply that was charged since the last login. It is told to the person; it decides nothing.
+    pub last_failure: Option<LastFailure>,
 }
 
 /// Which decisions go first when both wait.

@@ -13,6 +13,7 @@ use verifier::{
 use super::encoding::Encoding;
 use super::seal::{Belonging, Keys, Mac, Sealed};
 use super::{Record, StoreError};
+use crate::notice::LastFailure;
 
 /// Bytes of one recovery code in its row: the digest, whether it was used, when.
 const RECOVERY_CODE: usize = 32 + 1 + 8;
@@ -25,19 +26,21 @@ pub(super) struct AccountRow {
     last_decision: Option<WallTime>,
     last_granted: Option<WallTime>,
     enrolment_until: Option<WallTime>,
+    last_failure: Option<LastFailure>,
 }
 
 impl AccountRow {
     pub(super) const SELECT: &'static str = "SELECT name, uid, failures, recent, locks, lock_since, lock_boot, \
-        lock_elapsed, lock_lasts, disabled, last_decision, last_granted, enrolment_until, mac \
+        lock_elapsed, lock_lasts, disabled, last_decision, last_granted, enrolment_until, failed_at, failed_from, mac \
         FROM accounts WHERE name = :name";
     pub(super) const WRITE: &'static str = "INSERT INTO accounts VALUES (:name, :uid, :failures, :recent, :locks, \
         :lock_since, :lock_boot, :lock_elapsed, :lock_lasts, :disabled, :last_decision, :last_granted, \
-        :enrolment_until, :mac) ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, failures = excluded.failures, \
+        :enrolment_until, :mac, :failed_at, :failed_from) ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, failures = excluded.failures, \
         recent = excluded.recent, locks = excluded.locks, lock_since = excluded.lock_since, \
         lock_boot = excluded.lock_boot, lock_elapsed = excluded.lock_elapsed, lock_lasts = excluded.lock_lasts, \
         disabled = excluded.disabled, last_decision = excluded.last_decision, last_granted = excluded.last_granted, \
-        enrolment_until = excluded.enrolment_until, mac = excluded.mac";
+        enrolment_until = excluded.enrolment_until, mac = excluded.mac, failed_at = excluded.failed_at, \
+        failed_from = excluded.failed_from";
 
     pub(super) fn of(record: &Record) -> Self {
         Self {
@@ -47,6 +50,7 @@ impl AccountRow {
             last_decision: record.account.last_decision,
             last_granted: record.account.last_granted,
             enrolment_until: record.enrolment_until,
+            last_failure: record.last_failure.clone(),
         }
     }
 
@@ -81,6 +85,7 @@ impl AccountRow {
             last_decision: moment(row, "last_decision")?,
             last_granted: moment(row, "last_granted")?,
             enrolment_until: moment(row, "enrolment_until")?,
+            last_failure: last_failure(row)?,
         };
         Ok((read, row.get("mac")?))
     }
@@ -104,7 +109,9 @@ impl AccountRow {
             ":lock_elapsed": lock.map(|lock| lock.since_boot.elapsed.cast_signed()),
             ":lock_lasts": lock.map(|lock| milliseconds(lock.lasts).cast_signed()),
             ":disabled": self.throttle.disabled.map(disabled_name), ":last_decision": stored(self.last_decision),
-            ":last_granted": stored(self.last_granted), ":enrolment_until": stored(self.enrolment_until), ":mac": mac,
+            ":last_granted": stored(self.last_granted), ":enrolment_until": stored(self.enrolment_until),
+            ":failed_at": stored(self.last_failure.as_ref().map(|last| last.at)),
+            ":failed_from": self.last_failure.as_ref().and_then(|last| last.from.as_deref()), ":mac": mac,
         })?;
         Ok(())
     }
@@ -121,6 +128,7 @@ impl AccountRow {
                 last_granted: self.last_granted,
             },
             enrolment_until: self.enrolment_until,
+            last_failure: self.last_failure,
         }
     }
 
@@ -128,6 +136,9 @@ impl AccountRow {
         self.throttle.recent.iter().flat_map(|moment| moment.0.to_be_bytes()).collect()
     }
 
+    /// What came with version 2 is written behind everything else, and only where it is there: a row without it
+    /// is signed as version 1 signed it, so that no store has to be signed anew. The parts are counted, so that no
+    /// two different rows share an encoding.
     fn encoding(&self, parts: &[Mac]) -> Encoding {
         let lock = self.throttle.lock;
         let encoding = Encoding::of("accounts")
@@ -145,7 +156,11 @@ impl AccountRow {
             .optional_number(self.last_granted.map(|moment| moment.0))
             .optional_number(self.enrolment_until.map(|moment| moment.0))
             .number(parts.len() as u64);
-        parts.iter().fold(encoding, |encoding, part| encoding.bytes(part))
+        let encoding = parts.iter().fold(encoding, |encoding, part| encoding.bytes(part));
+        match &self.last_failure {
+            Some(last) => encoding.number(last.at.0).optional_text(last.from.as_deref()),
+            None => encoding,
+        }
     }
 }
 
@@ -390,6 +405,11 @@ fn moments(bytes: &[u8]) -> Vec<WallTime> {
 
 fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<WallTime>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(|moment| WallTime(moment.cast_unsigned())))
+}
+
+fn last_failure(row: &Row<'_>) -> rusqlite::Result<Option<LastFailure>> {
+    let from = row.get("failed_from")?;
+    Ok(moment(row, "failed_at")?.map(|at| LastFailure { at, from }))
 }
 
 fn stored(moment: Option<WallTime>) -> Option<i64> {

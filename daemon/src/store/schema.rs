@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -45,6 +45,12 @@ CREATE TABLE audit (
 CREATE TABLE audit_ends (
     name TEXT PRIMARY KEY, seq INTEGER NOT NULL, total INTEGER NOT NULL, last BLOB NOT NULL, mac BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What was charged last. `AccountRow::encoding` says why the rows' signatures stay as they are.
+const VERSION_2: &str = "
+ALTER TABLE accounts ADD COLUMN failed_at INTEGER;
+ALTER TABLE accounts ADD COLUMN failed_from TEXT;
 ";
 
 /// Settings that hold for a connection.

@@ -405,7 +405,7 @@ impl<'c> Session<'c> {
             loaded => loaded?,
         };
         let mut record = before.as_ref().map_or_else(decoy::make, |before| Ok(before.record.clone()))?;
-        record.account.throttle.failures = record.account.throttle.failures.wrapping_add(1);
+        decoy::charge(&mut record, wall_clock());
         self.accounts.save(decoy::NAME, before.as_ref(), Some(&record), self.keys)?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Verifications: bound to their connection, decided once, the same answer for everybody.
 
+use daemon::audit::syslog::Severity;
 use dbus_api::{Action, Denial, Error, Origin, Step};
 
 use crate::scene::{OWNER, Scene, code, steady_step, wrong_code};
@@ -125,6 +126,78 @@ async fn recovery_codes_work_once_each_and_tell_how_many_are_left() {
     assert!(step.messages[0].text.contains("9 are left"), "{step:?}");
     assert_eq!(denied(&root.verify(OWNER.0, &codes[0]).await), Denial::Refused);
     assert_eq!(root.verify(OWNER.0, &codes[1]).await.action(), Some(Action::Granted));
+}
+
+/// The texts that a granted login shows, without the day and the minute.
+fn shown(step: &Step) -> Vec<String> {
+    assert_eq!(step.action(), Some(Action::Granted), "{step:?}");
+    let text = |message: &dbus_api::Message| message.text.split(" at 20").next().unwrap().to_owned();
+    step.messages.iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn who_gets_in_is_told_once_of_the_wrong_codes_before_and_where_the_last_one_came_from() {
+    let scene = Scene::new("fail_delay = \"0s\"\n[throttling]\nfailures = 50");
+    let codes = scene.enrol(OWNER.0).await.recovery_codes.clone().unwrap();
+    let (root, owner) = (scene.connect(0).await, scene.connect(OWNER.1).await);
+    let fail = async |peer: &crate::scene::Peer, rhost: &str, reply: &str| {
+        let origin = Origin { rhost: Some(rhost.into()), ..Origin::default() };
+        let (id, _) = peer.verifier.begin(OWNER.0, &origin).await.unwrap();
+        assert_eq!(
+            peer.verifier.respond(id, reply).await.unwrap().messages.len(),
+            1,
+            "a refusal says nothing of others"
+        );
+    };
+    let used = |left: u32| format!("A recovery code was used: {left} are left. New ones: countersign recovery-codes");
+
+    fail(&root, "198.51.100.7", "123456789 no code").await;
+    assert_eq!(shown(&root.verify(OWNER.0, &codes[0]).await), [used(9)]);
+    fail(&root, "198.51.100.7", "0000-0000").await;
+    fail(&root, "198.51.100.8", "0000-0000").await;
+    fail(&root, "198.51.100.9", "no code: not charged").await;
+    let notice = "2 wrong codes since your last login, the last from 198.51.100.8".to_owned();
+    assert_eq!(shown(&root.verify(OWNER.0, &codes[1]).await), [used(8), notice]);
+    assert_eq!(scene.store.read(OWNER.0).await.unwrap().unwrap().last_failure, None, "nothing of it is kept");
+    assert_eq!(shown(&root.verify(OWNER.0, &codes[2]).await), [used(7)]);
+
+    fail(&owner, "198.51.100.7", "0000-0000").await;
+    assert_eq!(
+        shown(&root.verify(OWNER.0, &codes[3]).await),
+        [used(6), "1 wrong code since your last login,".to_owned()]
+    );
+    fail(&root, "evil\n\x1b[2J", "0000-0000").await;
+    let escaped = "1 wrong code since your last login, from evil\\x0a\\x1b[2J".to_owned();
+    assert_eq!(shown(&root.verify(OWNER.0, &codes[4]).await), [used(5), escaped]);
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_wrong_codes_where_notices_are_off_or_an_administrator_cleared_them() {
+    let scene = Scene::new("fail_delay = \"0s\"\nnotices = false");
+    let codes = scene.enrol(OWNER.0).await.recovery_codes.clone().unwrap();
+    let root = scene.connect(0).await;
+    root.verify(OWNER.0, "0000-0000").await;
+    assert_eq!(shown(&root.verify(OWNER.0, &codes[0]).await).len(), 1);
+    std::fs::write(&scene.config, UNDELAYED).unwrap();
+    root.admin.reload().await.unwrap();
+    root.verify(OWNER.0, "0000-0000").await;
+    root.admin.enable(OWNER.0).await.unwrap();
+    assert_eq!(shown(&root.verify(OWNER.0, &codes[1]).await).len(), 1);
+}
+
+#[tokio::test]
+async fn a_recovery_code_is_told_louder_than_a_code_of_an_authenticator_and_with_how_many_are_left() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let root = scene.connect(0).await;
+    root.verify(OWNER.0, &offer.recovery_codes.clone().unwrap()[0]).await;
+    steady_step().await;
+    root.verify(OWNER.0, &code(&offer, 0)).await;
+    let audit = scene.audit().await;
+    let [recovery, authenticator] = audit.last_chunk().unwrap();
+    assert_eq!(recovery.event.severity(), Severity::Notice);
+    assert!(recovery.line().contains("authenticator=\"recovery-code\" reason=\"9 recovery codes left\""));
+    assert_eq!(authenticator.event.severity(), Severity::Info);
 }
 
 #[tokio::test]

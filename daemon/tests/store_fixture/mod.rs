@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use daemon::audit::{Event, Kind, Outcome, Syslog};
+use daemon::notice::LastFailure;
 use daemon::store::{DATABASE, MasterKey, Record, Store, StoreError, Transaction, Urgency};
 use rusqlite::Connection;
 use verifier::{
@@ -93,6 +94,7 @@ pub fn record(name: &str) -> Record {
             ..Account::default()
         },
         enrolment_until: None,
+        last_failure: None,
     }
 }
 
@@ -119,6 +121,7 @@ pub async fn put(store: &Store, record: Record) {
 pub fn charge(transaction: &mut Transaction) {
     let record = transaction.record.as_mut().unwrap();
     record.account.throttle.failures += 1;
+    record.last_failure = Some(LastFailure { at: WallTime(7), from: Some("192.0.2.7".to_owned()) });
     let name = record.name.clone();
     transaction.events.push(event(&name));
 }
