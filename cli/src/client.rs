@@ -7,7 +7,7 @@ use dbus_api::{AdminProxy, EnrollmentProxy, Error, VerifierProxy};
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 use zbus::{Connection, connection, fdo, proxy::CacheProperties};
 
-use crate::{failure::Failure, wording::printable};
+use crate::{agent::Agent, failure::Failure, wording::printable};
 
 /// How long to wait for the bus itself.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -15,6 +15,9 @@ const CONNECTING: Duration = Duration::from_secs(10);
 const USUAL_PATIENCE: Duration = Duration::from_secs(30);
 /// As [`USUAL_PATIENCE`], for a call that carries hundreds of records, each of which may need the name service.
 pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(600);
+
+/// As [`USUAL_PATIENCE`], where somebody may have to type an administrator's password first.
+const TYPING_PATIENCE: Duration = Duration::from_secs(150);
 
 /// Under what name sudo and its like leave the account that called them. It is used for a question back alone.
 const CALLERS: [&str; 3] = ["SUDO_USER", "DOAS_USER", "PKEXEC_UID"];
@@ -79,6 +82,20 @@ impl Client {
     pub(crate) async fn verifier(&self) -> Result<VerifierProxy<'static>, Failure> {
         reach(VerifierProxy::builder(&self.connection).cache_properties(CacheProperties::No).build()).await
     }
+}
+
+/// The interface for administrators, and for others than root the agent that asks for an administrator's password on
+/// this terminal; it must live until the answer is there.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub(crate) async fn administer(bus: Option<&str>) -> Result<(AdminProxy<'static>, Option<Agent>), Failure> {
+    if geteuid().is_root() {
+        return Ok((Client::connect(bus).await?.admin().await?, None));
+    }
+    // The agent speaks to the polkit of the system bus, which does not ask about callers on another one.
+    let agent = if bus.is_none() { Agent::start().await } else { None };
+    Ok((Client::connect_patiently(bus, TYPING_PATIENCE).await?.admin().await?, agent))
 }
 
 /// The account that a command is about: the one that was named, else the caller's own.

@@ -33,7 +33,7 @@ impl Service {
         filter: &AccountFilter,
         after: &str,
     ) -> Result<AccountPage, Error> {
-        self.authorizer().authorize(caller, Action::Read)?;
+        self.authorizer().authorize(caller, Action::Read).await?;
         let wanted = match filter.state {
             None => None,
             Some(number) => Some(
@@ -65,7 +65,7 @@ impl Service {
     /// # Errors
     /// `AccessDenied`, `NotEnrolled`, `Unavailable`.
     pub async fn account(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
-        self.authorizer().authorize(caller, Action::Read)?;
+        self.authorizer().authorize(caller, Action::Read).await?;
         let name = self.stored_name(user).await?;
         let record = self.store().read(&name).await.map_err(|error| unavailable(&error))?;
         let record = record.ok_or_else(|| nothing_stored(&name))?;
@@ -77,7 +77,7 @@ impl Service {
     /// # Errors
     /// `AccessDenied`, `NotEnrolled`, `Unavailable`.
     pub async fn unlock(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Unlock)?;
+        self.authorizer().authorize(caller, Action::Unlock).await?;
         self.administer(caller, user, Kind::Unlock, |record| record.account.throttle.unlock()).await
     }
 
@@ -86,7 +86,7 @@ impl Service {
     /// # Errors
     /// As [`Service::unlock`].
     pub async fn disable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage)?;
+        self.authorizer().authorize(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Disable, |record| record.account.throttle.disable()).await
     }
 
@@ -95,7 +95,7 @@ impl Service {
     /// # Errors
     /// As [`Service::unlock`].
     pub async fn enable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage)?;
+        self.authorizer().authorize(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Enable, |record| {
             record.account.throttle.enable();
             record.last_failure = None;
@@ -108,7 +108,7 @@ impl Service {
     /// # Errors
     /// As [`Service::unlock`], and `InvalidArgument`.
     pub async fn reset(&self, caller: &Caller, user: &str, allow_enrolment: u64) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage)?;
+        self.authorizer().authorize(caller, Action::Manage).await?;
         if allow_enrolment > LONGEST_ALLOWANCE.as_secs() {
             return Err(Error::InvalidArgument("enrolment may be allowed for 30 days at most".into()));
         }
@@ -167,7 +167,7 @@ impl Service {
     /// `AccessDenied`, `InvalidArgument`, `Unavailable` where nothing was taken. A record that cannot be taken
     /// is told in its result and stops no other.
     pub async fn import(&self, caller: &Caller, records: Vec<ImportRecord>) -> Result<Vec<ImportResult>, Error> {
-        self.authorizer().authorize(caller, Action::Import)?;
+        self.authorizer().authorize(caller, Action::Import).await?;
         if records.len() > MAX_RECORDS {
             return Err(Error::InvalidArgument(format!("at most {MAX_RECORDS} records a call")));
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dbus_api::Error;
+use zbus::message::Flags;
 use zbus::names::{BusName, OwnedUniqueName};
 
 /// The uid by which the kernel shows users that it cannot map; it may stand for anybody.
@@ -16,6 +17,8 @@ pub struct Caller {
     pub uid: u32,
     /// The connection that it calls on, to which everything that it begins is bound.
     pub connection: ConnectionKey,
+    /// Whether it waits while somebody is asked for a password (the D-Bus flag `ALLOW_INTERACTIVE_AUTHORIZATION`).
+    pub interactive: bool,
 }
 
 /// A connection, never reused while the daemon runs.
@@ -47,12 +50,12 @@ impl Caller {
         self.uid == 0
     }
 
-    /// Accepts the uid that the kernel or the bus reported.
+    /// Accepts the uid that the kernel or the bus reported. The caller waits for nobody's password.
     pub fn new(uid: u32, connection: ConnectionKey) -> Result<Self, Error> {
         if uid == OVERFLOW_UID {
             return Err(Error::AccessDenied("your user id has no meaning on this host".into()));
         }
-        Ok(Self { uid, connection })
+        Ok(Self { uid, connection, interactive: false })
     }
 }
 
@@ -95,7 +98,8 @@ async fn bus_caller(
     let sender = sender(header)?;
     let bus = zbus::fdo::DBusProxy::new(connection).await.map_err(unknown)?;
     let uid = bus.get_connection_unix_user(BusName::Unique(sender.as_ref())).await.map_err(unknown)?;
-    Caller::new(uid, ConnectionKey::Bus(generation, sender.as_str().into()))
+    let caller = Caller::new(uid, ConnectionKey::Bus(generation, sender.as_str().into()))?;
+    Ok(Caller { interactive: header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH), ..caller })
 }
 
 fn sender(header: &zbus::message::Header<'_>) -> Result<OwnedUniqueName, Error> {

@@ -28,7 +28,7 @@ struct Core {
     settings: RwLock<Arc<Settings>>,
     accounts: Accounts,
     store: Store,
-    authorizer: Authorizer,
+    authorizer: Mutex<Authorizer>,
     verifications: Verifications,
     enrollments: Enrollments,
 }
@@ -54,7 +54,7 @@ impl Service {
                 settings: RwLock::new(Arc::new(settings)),
                 accounts: Accounts::new(),
                 store,
-                authorizer: Authorizer,
+                authorizer: Mutex::default(),
                 verifications: Verifications::new()?,
                 enrollments: Enrollments::default(),
             }),
@@ -130,8 +130,13 @@ impl Service {
         &self.core.store
     }
 
+    /// Lets this one decide who may administer from now on; until the first time it is root alone.
+    pub(crate) fn authorize_by(&self, authorizer: Authorizer) {
+        *lock(&self.core.authorizer) = authorizer;
+    }
+
     pub(crate) fn authorizer(&self) -> Authorizer {
-        self.core.authorizer
+        lock(&self.core.authorizer).clone()
     }
 
     pub(crate) fn verifications(&self) -> &Verifications {

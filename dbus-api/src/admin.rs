@@ -163,7 +163,7 @@ pub struct Setting {
 }
 
 /// What administrators see and do: root, or members of the polkit actions `org.countersign.read`,
-/// `org.countersign.unlock` and `org.countersign.manage`.
+/// `org.countersign.unlock` and `org.countersign.manage`. Callers wait while polkit asks somebody for a password.
 #[zbus::proxy(
     interface = "org.countersign.Countersign1.Admin",
     default_service = "org.countersign.Countersign1",
@@ -171,26 +171,33 @@ pub struct Setting {
 )]
 pub trait Admin {
     /// Lists accounts whose names sort after `after`.
+    #[zbus(allow_interactive_auth)]
     fn accounts(&self, filter: &AccountFilter, after: &str) -> Result<AccountPage, Error>;
 
     /// One account in full.
+    #[zbus(allow_interactive_auth)]
     fn account(&self, user: &str) -> Result<EnrollmentSummary, Error>;
 
     /// Lifts a lock. The count of consecutive failures stays.
+    #[zbus(allow_interactive_auth)]
     fn unlock(&self, user: &str) -> Result<(), Error>;
 
     /// Refuses every code of the account until [`AdminProxy::enable`].
+    #[zbus(allow_interactive_auth)]
     fn disable(&self, user: &str) -> Result<(), Error>;
 
     /// Ends [`AdminProxy::disable`], or the disabling by too many failures, and clears the failures.
+    #[zbus(allow_interactive_auth)]
     fn enable(&self, user: &str) -> Result<(), Error>;
 
     /// Forgets every authenticator, recovery code and failure of the account. With `allow_enrolment` greater
     /// than 0 the account may enrol itself within that many seconds.
+    #[zbus(allow_interactive_auth)]
     fn reset(&self, user: &str, allow_enrolment: u64) -> Result<(), Error>;
 
     /// Forgets an account that the name service does not know any more, as if it had never been there. Refuses
     /// with `InvalidArgument` where the name service knows it, with `Unavailable` where it does not answer.
+    #[zbus(allow_interactive_auth)]
     fn prune(&self, user: &str) -> Result<(), Error>;
 
     /// Imports up to [`crate::MAX_RECORDS`] authenticators in one transaction. Root's alone.
@@ -198,18 +205,23 @@ pub trait Admin {
 
     /// Reads up to `limit` (1 to [`crate::MAX_RECORDS`]) records of the audit whose numbers are greater than
     /// `after`.
+    #[zbus(allow_interactive_auth)]
     fn audit(&self, filter: &AuditFilter, after: u64, limit: u32) -> Result<AuditPage, Error>;
 
     /// Checks the whole chain of the audit. It may take minutes where there are millions of records.
+    #[zbus(allow_interactive_auth)]
     fn verify_audit(&self) -> Result<AuditReport, Error>;
 
     /// Compares up to [`crate::MAX_RECORDS`] lines of a syslog copy with the audit; those from before its
-    /// beginning are passed over. It proves something only of a chain that [`Admin::verify_audit`] found sound.
+    /// beginning are passed over. It proves something only of a chain that [`AdminProxy::verify_audit`] found sound.
+    #[zbus(allow_interactive_auth)]
     fn compare_audit(&self, witnesses: &[AuditWitness]) -> Result<AuditReport, Error>;
 
     /// The settings in force and where they come from.
+    #[zbus(allow_interactive_auth)]
     fn settings(&self) -> Result<Vec<Setting>, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
+    #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(), Error>;
 }

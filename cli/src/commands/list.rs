@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{List, Order, State},
-    client::Client,
+    client,
     commands::{accounts::Pages, state_name, state_words},
     failure::Failure,
     output::{self, Output},
@@ -33,7 +33,7 @@ struct ReportedAccount<'a> {
 /// What the daemon refuses.
 pub(super) async fn run(arguments: &List, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
     let unused_for = arguments.unused_for.as_deref().map(read_duration).transpose()?;
-    let admin = Client::connect(bus).await?.admin().await?;
+    let (admin, _agent) = client::administer(bus).await?;
     let filter = AccountFilter { state: arguments.state.map(|state| number(state) as u32), ..AccountFilter::default() };
     let now = output::now();
     let mut printer = if arguments.json { Printer::Json { first: true } } else { Printer::Table(table(output)) };

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::Reset,
-    client::{self, Client},
+    client,
     failure::Failure,
     output::Output,
     prompt,
@@ -19,7 +19,7 @@ pub(super) async fn run(arguments: &Reset, bus: Option<&str>, output: &Output) -
     if !arguments.yes {
         ask(&shown, output).await?;
     }
-    let admin = Client::connect(bus).await?.admin().await?;
+    let (admin, _agent) = client::administer(bus).await?;
     admin
         .reset(user, window.unwrap_or(0))
         .await

@@ -1,4 +1,4 @@
-//! The system bus: all interfaces, and the bus's word on who calls and who is gone.
+//! The system bus: all interfaces, and the bus's word on who calls and who is gone. polkit is asked over it too.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,6 +12,7 @@ use zbus::names::BusName;
 use zbus::{Connection, MatchRule, MessageStream};
 
 use super::{Admin, Enrollment, Verifier};
+use crate::authorizer::{Authorizer, Polkit};
 use crate::caller::{ConnectionKey, Source};
 use crate::service::Service;
 
@@ -46,6 +47,7 @@ pub async fn connect(address: &str, service: &Service) -> zbus::Result<Served> {
         .build();
     let connection = bounded(connecting).await?;
     let departures = bounded(MessageStream::for_match_rule(departure()?, &connection, None)).await?;
+    service.authorize_by(Authorizer::Polkit(Polkit::new(connection.clone(), generation)));
     bounded(connection.request_name(dbus_api::BUS_NAME)).await?;
     Ok(Served { connection, departures, generation })
 }
@@ -58,6 +60,7 @@ pub async fn keep(address: &str, service: &Service, mut served: Option<Served>, 
         match served.take() {
             Some(served) => {
                 served.until_closed(service).await;
+                service.authorize_by(Authorizer::Root);
                 tell("the system bus is gone; logins go on over the private socket");
                 wait = RETRY.0;
             }

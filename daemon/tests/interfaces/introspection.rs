@@ -9,7 +9,7 @@ use crate::scene::Scene;
 /// The three interfaces as introspection data.
 fn served() -> [(&'static str, String); 3] {
     let scene = Scene::new("");
-    let caller = Caller { uid: 0, connection: ConnectionKey::Private(1) };
+    let caller = Caller::new(0, ConnectionKey::Private(1)).unwrap();
     let source = Source::Private(caller);
     let service = &scene.service;
     [

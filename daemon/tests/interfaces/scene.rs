@@ -75,7 +75,7 @@ impl Scene {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let key = ConnectionKey::Bus(0, format!(":1.{number}").into());
-        self.connect_as(Caller { uid, connection: key }).await
+        self.connect_as(Caller::new(uid, key).unwrap()).await
     }
 
     async fn connect_as(&self, caller: Caller) -> Peer {
