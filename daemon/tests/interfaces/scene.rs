@@ -1,7 +1,7 @@
 //! A daemon's service over a store in a folder of its own, and connections to it whose peers are who the
 //! test says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::audit::{AuditRecord, Syslog};
@@ -20,6 +20,9 @@ use zbus::{Connection, Guid};
 pub(crate) const OWNER: (&str, u32) = ("daemon", 1);
 /// Another one.
 pub(crate) const OTHER: (&str, u32) = ("bin", 2);
+
+/// Where no syslog listens.
+const NO_LOG: &str = "/nonexistent/log";
 
 /// A daemon without its process.
 pub(crate) struct Scene {
@@ -41,13 +44,18 @@ pub(crate) struct Peer {
 impl Scene {
     /// With this configuration and an empty store. Refusals are not delayed.
     pub(crate) fn new(config: &str) -> Self {
+        Self::logging(config, Path::new(NO_LOG))
+    }
+
+    /// The same, with a syslog that listens at this socket.
+    pub(crate) fn logging(config: &str, log: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("countersign.toml");
         std::fs::write(&path, config).unwrap();
         let state = folder.path().join("state");
         std::fs::create_dir(&state).unwrap();
         std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        Self::open(folder)
+        Self::open(folder, log)
     }
 
     /// The same store and configuration again, after somebody altered the database behind the daemon's back.
@@ -58,12 +66,12 @@ impl Scene {
         let connection = rusqlite::Connection::open(folder.path().join("state/store.sqlite")).unwrap();
         connection.execute_batch(statement).unwrap();
         connection.close().unwrap();
-        Self::open(folder)
+        Self::open(folder, Path::new(NO_LOG))
     }
 
-    fn open(folder: TempDir) -> Self {
+    fn open(folder: TempDir, log: &Path) -> Self {
         let (path, state) = (folder.path().join("countersign.toml"), folder.path().join("state"));
-        let syslog = Syslog::start(&folder.path().join("no-log")).unwrap();
+        let syslog = Syslog::start(log).unwrap();
         let (key, _) = MasterKey::load(None, &state).unwrap();
         let store = Store::open(&state, key, syslog).unwrap();
         let service = Service::new(path.clone(), Config::load(&path).unwrap(), store.clone()).unwrap();
