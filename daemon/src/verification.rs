@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dbus_api::{Error, Step};
+use tokio::time::Instant;
 use verifier::{Decision, Factor, Phantoms, Reason, Reply, SourceAddress, Sources, Standing, Verdict};
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};

@@ -12,6 +12,7 @@ mod administering;
 mod auditing;
 mod callers;
 mod enrolling;
+mod events;
 mod introspection;
 mod log_readers;
 mod no_polkit;

@@ -1,0 +1,232 @@
+//! Every event with every reason as it happens. The examples in docs/events.md are the lines that this test saw.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use daemon::audit::{Event, Kind, Origin as AuditedOrigin, Outcome};
+use daemon::store::{Record, Urgency};
+use dbus_api::{EnrollmentOptions, ImportRecord, Offer, Origin};
+use verifier::WallTime;
+
+use crate::scene::{OTHER, OWNER, Peer, Scene, code, steady_step, wrong_code};
+
+const CONFIGURATION: &str = "fail_delay = \"0s\"\n[throttling]\ndisable_after = 4\n";
+const HOST: &str = "192.0.2.7";
+
+fn sshd() -> Origin {
+    let item = |text: &str| Some(text.to_owned());
+    Origin { service: item("sshd"), tty: item("ssh"), rhost: item(HOST), ruser: None }
+}
+
+/// A login of `user` by root's sshd.
+async fn login(peer: &Peer, user: &str, reply: &str) {
+    let (id, _) = peer.verifier.begin(user, &sshd()).await.unwrap();
+    if id != 0 {
+        peer.verifier.respond(id, reply).await.unwrap();
+    }
+}
+
+/// Changes a record behind the daemon's back, as time or a name service would.
+async fn change(scene: &Scene, user: &str, change: impl FnOnce(&mut Record) + Send + 'static) {
+    scene.store.decide(user, Urgency::Login, move |tx| change(tx.record.as_mut().unwrap())).await.unwrap();
+}
+
+async fn enrol(peer: &Peer, label: &str, later: u64) -> Offer {
+    let options = EnrollmentOptions { label: Some(label.into()), ..EnrollmentOptions::default() };
+    let (id, offer) = peer.enrollment.begin(OWNER.0, &options).await.unwrap();
+    peer.enrollment.confirm(id, &code(&offer, later)).await.unwrap();
+    offer
+}
+
+/// Logins and what becomes of them.
+async fn log_in_in_every_way(scene: &Scene, root: &Peer) {
+    steady_step().await;
+    let phone = enrol(root, "phone", 0).await;
+    let codes = root.enrollment.new_recovery_codes(OWNER.0).await.unwrap();
+    let right = code(&phone, 1);
+    login(root, OWNER.0, &right).await;
+    login(root, OWNER.0, &right).await;
+    change(scene, OWNER.0, |record| record.account.last_decision = Some(WallTime(u64::MAX >> 1))).await;
+    login(root, OWNER.0, &right).await;
+    change(scene, OWNER.0, |record| record.account.last_decision = None).await;
+    login(root, OWNER.0, &codes[0]).await;
+    login(root, OWNER.0, "my password").await;
+    login(root, OWNER.0, "\u{8}\n\r\u{7f}INCORRECT").await;
+    login(root, OTHER.0, "123456").await;
+    login(root, "nobody-here", "123456").await;
+    login_of_another_uid(scene, root).await;
+    end_without_a_reply(scene, root).await;
+    let other = scene.connect(OTHER.1).await;
+    other.verifier.begin(OWNER.0, &sshd()).await.unwrap_err();
+    guess_over_many_accounts(root).await;
+    lock_and_disable(root, &phone).await;
+}
+
+async fn login_of_another_uid(scene: &Scene, root: &Peer) {
+    scene.enrol("games").await;
+    change(scene, "games", |record| record.uid = Some(1234)).await;
+    login(root, "games", "123456").await;
+}
+
+async fn end_without_a_reply(scene: &Scene, root: &Peer) {
+    let (id, _) = root.verifier.begin(OWNER.0, &sshd()).await.unwrap();
+    root.verifier.cancel(id).await.unwrap();
+    root.verifier.begin(OWNER.0, &sshd()).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(121)).await;
+    tokio::time::resume();
+    scene.service.sweep().await;
+}
+
+async fn guess_over_many_accounts(root: &Peer) {
+    let from = Origin { rhost: Some("198.51.100.7".into()), ..sshd() };
+    for number in 0..20 {
+        let (id, _) = root.verifier.begin(&format!("guess{number}"), &from).await.unwrap();
+        root.verifier.respond(id, "123456").await.unwrap();
+    }
+    root.verifier.begin(OWNER.0, &from).await.unwrap();
+}
+
+async fn lock_and_disable(root: &Peer, phone: &Offer) {
+    let wrong = wrong_code(phone);
+    for _ in 0..4 {
+        login(root, OWNER.0, &wrong).await;
+    }
+    root.admin.unlock(OWNER.0).await.unwrap();
+    for _ in 0..2 {
+        login(root, OWNER.0, &wrong).await;
+    }
+    root.admin.enable(OWNER.0).await.unwrap();
+}
+
+/// What administrators and owners change.
+async fn change_everything(scene: &Scene, root: &Peer) {
+    root.admin.disable(OWNER.0).await.unwrap();
+    root.admin.enable(OWNER.0).await.unwrap();
+    let codes = root.enrollment.new_recovery_codes(OWNER.0).await.unwrap();
+    let owner = scene.connect(OWNER.1).await;
+    let (id, _) = owner.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    owner.verifier.respond(id, &codes[0]).await.unwrap();
+    enrol(&owner, "new phone", 0).await;
+    let id = root.enrollment.list(OWNER.0).await.unwrap().authenticators.last().unwrap().id.clone();
+    root.enrollment.rename(OWNER.0, &id, "key fob").await.unwrap();
+    root.enrollment.remove(OWNER.0, &id).await.unwrap();
+    root.admin.reset(OWNER.0, 0).await.unwrap();
+    root.admin.reset(OWNER.0, 86_400).await.unwrap();
+    let record = ImportRecord {
+        account: OTHER.0.into(),
+        label: Some("token".into()),
+        kind: "hotp".into(),
+        algorithm: "SHA1".into(),
+        digits: 6,
+        period: 0,
+        counter: 0,
+        secret: b"12345678901234567890".to_vec(),
+    };
+    root.admin.import(&[record]).await.unwrap();
+    root.admin.reload().await.unwrap();
+    std::fs::write(&scene.config, "tries = 99\n").unwrap();
+    root.admin.reload().await.unwrap_err();
+    std::fs::write(&scene.config, CONFIGURATION).unwrap();
+}
+
+/// What needs a broken name service, a broken disk or the process itself, as the daemon writes it down.
+async fn note_what_cannot_be_played(scene: &Scene) {
+    for kind in [Kind::Start, Kind::Stop] {
+        scene.service.record(Event::new(WallTime(0), kind, Outcome::Note)).await;
+    }
+    for reason in ["name-service", "store"] {
+        let mut event = Event::new(WallTime(0), Kind::Verification, Outcome::Refused);
+        event.account = Some(OWNER.0.into());
+        let text = |item: Option<String>| item.unwrap_or_default();
+        let Origin { service, tty, rhost, ruser } = sshd();
+        event.origin = Some(AuditedOrigin {
+            service: text(service),
+            tty: text(tty),
+            rhost: text(rhost),
+            ruser: text(ruser),
+            claimed: false,
+        });
+        event.reason = Some(reason.into());
+        event.caller_uid = Some(0);
+        scene.service.record(event).await;
+    }
+}
+
+/// A line with what differs from run to run, and the names of this machine, replaced by the same for all.
+fn example(line: &str, scene: &Scene) -> String {
+    let mut line = line.replace(&scene.config.display().to_string(), "/etc/countersign/countersign.toml");
+    for ((name, uid), (shown, shown_uid)) in [(OWNER, ("alice", 1000)), (OTHER, ("bob", 1001))] {
+        line = line.replace(&format!("account=\"{name}\""), &format!("account=\"{shown}\""));
+        line = line.replace(&format!("caller_uid={uid} "), &format!("caller_uid={shown_uid} "));
+    }
+    if let Some((before, authenticator)) = line.split_once("authenticator=\"").filter(|(_, id)| !id.starts_with("rec"))
+    {
+        line = format!("{before}authenticator=\"1f2e3d4c{}", &authenticator[8..]);
+    }
+    let (line, _) = line.split_once(" seq=").unwrap();
+    format!("{line} seq=118 chain=5c0a7be1930d44f2")
+}
+
+/// The first line of each event, outcome and reason, by event.
+async fn examples(scene: &Scene) -> Vec<String> {
+    let audit = scene.audit().await;
+    let mut seen = HashSet::new();
+    let mut lines = Vec::new();
+    for kind in Kind::ALL {
+        for record in audit.iter().filter(|record| record.event.kind == kind) {
+            let Event { outcome, reason, .. } = &record.event;
+            if seen.insert((kind, outcome.name(), reason.clone())) {
+                lines.push(example(&record.line(), scene));
+            }
+        }
+    }
+    lines
+}
+
+#[tokio::test]
+async fn the_examples_in_the_docs_are_what_happens() {
+    let scene = Scene::new(CONFIGURATION);
+    let root = scene.connect(0).await;
+    log_in_in_every_way(&scene, &root).await;
+    change_everything(&scene, &root).await;
+    note_what_cannot_be_played(&scene).await;
+    scene.enrol("sys").await;
+    let scene = scene.altered("UPDATE accounts SET failures = 0, locks = 7 WHERE name = 'sys'").await;
+    let root = scene.connect(0).await;
+    root.verifier.begin("sys", &sshd()).await.unwrap_err();
+
+    let lines = examples(&scene).await;
+    let examples = format!("```\n{}\n```\n", lines.join("\n"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.md");
+    let mut page = std::fs::read_to_string(path).unwrap();
+    if std::env::var_os("COUNTERSIGN_WRITE_DOCS").is_some() {
+        let (before, rest) = page.split_once("## An example of each\n").unwrap();
+        let (introduction, rest) = rest.split_once("```\n").unwrap();
+        let (_, after) = rest.split_once("```\n").unwrap();
+        page = format!("{before}## An example of each\n{introduction}{examples}{after}");
+        std::fs::write(path, &page).unwrap();
+    }
+    assert!(
+        page.contains(&examples),
+        "docs/events.md does not hold what was seen (COUNTERSIGN_WRITE_DOCS=1 writes it):\n{examples}"
+    );
+    every_row_has_its_example(&page, &lines);
+}
+
+/// The tables name every event and reason of the examples, and the examples show every one of the tables.
+fn every_row_has_its_example(page: &str, lines: &[String]) {
+    let rows = |heading: &str| {
+        let table = page.split_once(heading).unwrap().1.split("\n\n").next().unwrap();
+        let cells = table.lines().filter_map(|row| row.strip_prefix("| `")?.split(" |").next());
+        cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned()).collect::<HashSet<_>>()
+    };
+    let events: HashSet<_> = Kind::ALL.map(|kind| kind.name().to_owned()).into();
+    assert_eq!(rows("| `event` | when |"), events);
+    for event in &events {
+        assert!(lines.iter().any(|line| line.starts_with(&format!("event={event} "))), "no example of {event}");
+    }
+    let reason = |line: &String| Some(line.split_once("reason=\"")?.1.split_once('"')?.0.to_owned());
+    let refusals = lines.iter().filter(|line| line.starts_with("event=verification outcome=refused"));
+    assert_eq!(rows("| `reason` | what happened"), refusals.filter_map(reason).collect());
+}
