@@ -33,7 +33,7 @@ impl Service {
         filter: &AccountFilter,
         after: &str,
     ) -> Result<AccountPage, Error> {
-        self.authorizer().authorize(caller, Action::Read).await?;
+        self.admit_administrator(caller, Action::Read).await?;
         let wanted = match filter.state {
             None => None,
             Some(number) => Some(
@@ -65,7 +65,7 @@ impl Service {
     /// # Errors
     /// `AccessDenied`, `NotEnrolled`, `Unavailable`.
     pub async fn account(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
-        self.authorizer().authorize(caller, Action::Read).await?;
+        self.admit_administrator(caller, Action::Read).await?;
         let name = self.stored_name(user).await?;
         let record = self.store().read(&name).await.map_err(|error| unavailable(&error))?;
         let record = record.ok_or_else(|| nothing_stored(&name))?;
@@ -77,7 +77,7 @@ impl Service {
     /// # Errors
     /// `AccessDenied`, `NotEnrolled`, `Unavailable`.
     pub async fn unlock(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Unlock).await?;
+        self.admit_administrator(caller, Action::Unlock).await?;
         self.administer(caller, user, Kind::Unlock, |record| record.account.throttle.unlock()).await
     }
 
@@ -86,7 +86,7 @@ impl Service {
     /// # Errors
     /// As [`Service::unlock`].
     pub async fn disable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage).await?;
+        self.admit_administrator(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Disable, |record| record.account.throttle.disable()).await
     }
 
@@ -95,7 +95,7 @@ impl Service {
     /// # Errors
     /// As [`Service::unlock`].
     pub async fn enable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage).await?;
+        self.admit_administrator(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Enable, |record| {
             record.account.throttle.enable();
             record.last_failure = None;
@@ -108,7 +108,7 @@ impl Service {
     /// # Errors
     /// As [`Service::unlock`], and `InvalidArgument`.
     pub async fn reset(&self, caller: &Caller, user: &str, allow_enrolment: u64) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage).await?;
+        self.admit_administrator(caller, Action::Manage).await?;
         if allow_enrolment > LONGEST_ALLOWANCE.as_secs() {
             return Err(Error::InvalidArgument("enrolment may be allowed for 30 days at most".into()));
         }
@@ -147,7 +147,7 @@ impl Service {
     /// `AccessDenied`; `InvalidArgument` where the name service knows the account; `NotEnrolled` where nothing is
     /// stored; `Unavailable`.
     pub async fn prune(&self, caller: &Caller, user: &str) -> Result<(), Error> {
-        self.authorizer().authorize(caller, Action::Manage)?;
+        self.admit_administrator(caller, Action::Manage).await?;
         // Asked here and now: since the caller saw its list, the account may have come back.
         if !self.is_gone(user).await? {
             return Err(Error::InvalidArgument(format!("the name service knows the account {user:?}: it stays")));
@@ -167,7 +167,7 @@ impl Service {
     /// `AccessDenied`, `InvalidArgument`, `Unavailable` where nothing was taken. A record that cannot be taken
     /// is told in its result and stops no other.
     pub async fn import(&self, caller: &Caller, records: Vec<ImportRecord>) -> Result<Vec<ImportResult>, Error> {
-        self.authorizer().authorize(caller, Action::Import).await?;
+        self.admit_administrator(caller, Action::Import).await?;
         if records.len() > MAX_RECORDS {
             return Err(Error::InvalidArgument(format!("at most {MAX_RECORDS} records a call")));
         }
@@ -223,12 +223,27 @@ impl Service {
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub fn list_settings(&self, caller: &Caller) -> Result<Vec<Setting>, Error> {
-        self.authorizer().authorize(caller, Action::Read)?;
+    pub async fn list_settings(&self, caller: &Caller) -> Result<Vec<Setting>, Error> {
+        self.admit_administrator(caller, Action::Read).await?;
         let settings = self.settings();
         let config = &settings.config;
         let shown = config.effective(&host_name()).into_iter();
         Ok(shown.map(|(key, value)| Setting { key: key.into(), value, origin: config.origins.origin(key) }).collect())
+    }
+
+    /// Lets nobody but administrators through. Who else tries is written down, counted where it is one of many.
+    ///
+    /// # Errors
+    /// As [`crate::authorizer::Authorizer::authorize`].
+    pub(crate) async fn admit_administrator(&self, caller: &Caller, action: Action) -> Result<(), Error> {
+        let allowed = self.authorizer().authorize(caller, action).await;
+        if allowed.is_err() {
+            let mut event = Event::new(clock::wall(), Kind::Access, Outcome::Refused);
+            event.reason = Some("not-administrator".into());
+            event.caller_uid = Some(caller.uid);
+            self.record_coalesced(event).await;
+        }
+        allowed
     }
 
     /// Changes one account's record in one transaction, with its audit event.

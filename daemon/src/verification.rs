@@ -319,7 +319,7 @@ impl Service {
     }
 
     /// Records an event that stands alone, or counts it where it is one of many.
-    async fn record_coalesced(&self, event: Event) {
+    pub(crate) async fn record_coalesced(&self, event: Event) {
         let passed = lock(&self.verifications().coalescer).pass(event, clock::wall());
         if let Some(event) = passed {
             self.record(event).await;

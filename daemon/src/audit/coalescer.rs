@@ -15,11 +15,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Different refusals that are told apart; further ones are counted together by their reason.
 const TOLD_APART: usize = 1024;
 /// The reasons of refusals that cost their cause nothing.
-const COALESCED: [&str; 10] = [
+const COALESCED: [&str; 11] = [
     "locked",
     "disabled",
     "unknown-account",
     "not-own-account",
+    "not-administrator",
     "malformed",
     "source",
     "blocked-by-sshd",

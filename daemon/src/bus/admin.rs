@@ -164,7 +164,7 @@ impl Admin {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), Error> {
         let caller = self.caller(connection, &header).await?;
-        self.service.authorizer().authorize(&caller, Action::Manage).await?;
+        self.service.admit_administrator(&caller, Action::Manage).await?;
         let reloaded = self.service.reload(Some(caller.uid)).await;
         reloaded.map_err(|error| Error::BadConfiguration(error.to_string()))
     }

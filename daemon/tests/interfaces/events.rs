@@ -58,6 +58,7 @@ async fn log_in_in_every_way(scene: &Scene, root: &Peer) {
     end_without_a_reply(scene, root).await;
     let other = scene.connect(OTHER.1).await;
     other.verifier.begin(OWNER.0, &sshd()).await.unwrap_err();
+    other.admin.unlock(OWNER.0).await.unwrap_err();
     guess_over_many_accounts(root).await;
     lock_and_disable(root, &phone).await;
 }

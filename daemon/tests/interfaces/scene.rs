@@ -142,14 +142,6 @@ impl Scene {
     }
 }
 
-fn start(state: &Path, config: &Path, log: &Path) -> (Store, Service) {
-    let syslog = Syslog::start(log).unwrap();
-    let (key, _) = MasterKey::load(None, state).unwrap();
-    let store = Store::open(state, key, syslog).unwrap();
-    let service = Service::new(config.to_owned(), Config::load(config).unwrap(), store.clone()).unwrap();
-    (store, service)
-}
-
 impl Peer {
     /// One verification with one reply.
     pub(crate) async fn verify(&self, user: &str, reply: &str) -> Step {
