@@ -174,7 +174,7 @@ async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version
         .await
         .unwrap();
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
-    assert_eq!(store.verify_chain(Vec::new()).await.unwrap().last, 2);
+    assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
     assert_eq!(version(&scratch), 2);
     assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));

@@ -155,7 +155,7 @@ impl Admin {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Setting>, Error> {
         let caller = self.caller(connection, &header).await?;
-        self.service.list_settings(&caller)
+        self.service.list_settings(&caller).await
     }
 
     async fn reload(

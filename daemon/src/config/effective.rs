@@ -54,8 +54,19 @@ impl Config {
     #[must_use]
     pub fn effective(&self, host: &str) -> Vec<(&'static str, String)> {
         // Whoever adds a key is made to show it by these patterns.
-        let Self { prompt, tries, fail_delay, self_enrolment, issuer, enrolment, throttling, nss, audit, origins: _ } =
-            self;
+        let Self {
+            prompt,
+            tries,
+            fail_delay,
+            notices,
+            self_enrolment,
+            issuer,
+            enrolment,
+            throttling,
+            nss,
+            audit,
+            origins: _,
+        } = self;
         let Prompt(prompt) = prompt;
         let Enrolment { algorithm, digits, period } = enrolment;
         let Throttling { failures, window, locks: Locks(locks), disable_after } = throttling;
@@ -66,6 +77,7 @@ impl Config {
             ("prompt", quote(prompt)),
             ("tries", tries.0.to_string()),
             ("fail_delay", time(&fail_delay.0)),
+            ("notices", notices.to_string()),
             ("self_enrolment", self_enrolment.to_string()),
             ("issuer", quote(issuer.as_ref().map_or(host, |Label(issuer)| issuer))),
             ("enrolment.algorithm", quote(algorithm.name())),
@@ -106,7 +118,7 @@ mod tests {
 
     const FILE: &str = "/etc/countersign/countersign.toml";
     const EVERY_KEY: &str = "prompt = \"Say \\\"C:\\\\\\\" \"\ntries = 3\nfail_delay = \"0s\"\n\
-        self_enrolment = true\nissuer = \"Example\"\n\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
+        notices = false\nself_enrolment = true\nissuer = \"Example\"\n\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
         [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"90s\", \"1h\"]\ndisable_after = 100\n\
         [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n";
 
@@ -134,7 +146,7 @@ mod tests {
         for (key, _) in config.effective("") {
             assert!(config.origins.origin(key).starts_with(FILE), "{key}");
         }
-        assert_eq!(config.origins.origin("enrolment.digits"), format!("{FILE}:9"));
+        assert_eq!(config.origins.origin("enrolment.digits"), format!("{FILE}:10"));
         let few = parse("throttling.window = \"1m\"\n# nothing\nnss = { cache = \"0s\" }\n");
         assert_eq!(few.origins.origin("throttling.window"), format!("{FILE}:1"));
         assert_eq!(few.origins.origin("nss.cache"), format!("{FILE}:3"));

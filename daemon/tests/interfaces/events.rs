@@ -114,8 +114,8 @@ async fn change_everything(scene: &Scene, root: &Peer) {
     root.enrollment.remove(OWNER.0, &id).await.unwrap();
     root.admin.reset(OWNER.0, 0).await.unwrap();
     root.admin.reset(OWNER.0, 86_400).await.unwrap();
-    let record = ImportRecord {
-        account: OTHER.0.into(),
+    let record = |account: &str| ImportRecord {
+        account: account.into(),
         label: Some("token".into()),
         kind: "hotp".into(),
         algorithm: "SHA1".into(),
@@ -124,7 +124,8 @@ async fn change_everything(scene: &Scene, root: &Peer) {
         counter: 0,
         secret: b"12345678901234567890".to_vec(),
     };
-    root.admin.import(&[record]).await.unwrap();
+    root.admin.import(&[record(OTHER.0), record("left-last-year")]).await.unwrap();
+    root.admin.prune("left-last-year").await.unwrap();
     root.admin.reload().await.unwrap();
     std::fs::write(&scene.config, "tries = 99\n").unwrap();
     root.admin.reload().await.unwrap_err();
