@@ -22,7 +22,8 @@ UNIT_DIR ?= $(prefix)/lib/systemd/system
 INSTALLED = $(prefix)/libexec/countersignd $(prefix)/bin/countersign $(PAM_DIR)/pam_countersign.so \
     $(UNIT_DIR)/countersignd.service $(UNIT_DIR)/countersignd.socket \
     $(prefix)/lib/sysusers.d/countersign.conf $(prefix)/lib/tmpfiles.d/countersign.conf \
-    $(prefix)/share/dbus-1/system.d/org.countersign.Countersign1.conf
+    $(prefix)/share/dbus-1/system.d/org.countersign.Countersign1.conf \
+    $(prefix)/share/polkit-1/actions/org.countersign.policy
 
 .PHONY: help deps build install uninstall lint test test-fast test-units test-scenarios demo clean
 
@@ -44,6 +45,7 @@ install: build ## Install what was built (as root; DESTDIR, prefix); changes no 
 	install -D -m 0644 -t "$(DESTDIR)$(prefix)/lib/sysusers.d" packaging/sysusers.d/countersign.conf
 	install -D -m 0644 -t "$(DESTDIR)$(prefix)/lib/tmpfiles.d" packaging/tmpfiles.d/countersign.conf
 	install -D -m 0644 -t "$(DESTDIR)$(prefix)/share/dbus-1/system.d" packaging/dbus/org.countersign.Countersign1.conf
+	install -D -m 0644 -t "$(DESTDIR)$(prefix)/share/polkit-1/actions" packaging/polkit/org.countersign.policy
 
 uninstall: ## Remove what was installed, not the state; first take the module out of the PAM files
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))

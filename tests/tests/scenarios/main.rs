@@ -18,6 +18,8 @@ mod footprint;
 mod good_guest;
 mod locks;
 mod logins;
+mod notices;
+mod polkit;
 mod private_socket;
 mod races;
 mod words;

@@ -1,0 +1,122 @@
+//! Administering without being root: the real polkit decides, on the real system bus, about the real daemon's callers.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::Result;
+use scenarios::{Host, HostBuilder, PAM_SUCCESS, Stack};
+
+/// What the helpdesk may do without a password, and whose password counts as an administrator's.
+const RULES: &str = r#"
+polkit.addRule(function(action, subject) {
+    if (action.id == "org.countersign.unlock" && subject.user == "helen") { return polkit.Result.YES; }
+    if (action.id.indexOf("org.countersign.") == 0 && subject.user == "mallory") { return polkit.Result.NO; }
+});
+polkit.addAdminRule(function(action, subject) { return ["unix-user:root2"]; });
+"#;
+
+const ACTIONS: &str = "/usr/share/polkit-1/actions/org.countersign.policy";
+const PASSWORD: &str = "correct horse";
+
+/// Says what to type once the terminal echoes nothing: what is typed before that, the agent throws away.
+const TYPIST: &str = "#!/bin/sh\nuntil tty=$(ps -o tty= -C pkttyagent | head -n 1) &&\n    \
+     stty -a -F \"/dev/$tty\" | tr ' ' '\\n' | grep -qx -e -echo; do :; done\n";
+
+/// alice logs in with codes, helen is of the helpdesk, root2 knows an administrator's password.
+fn host() -> HostBuilder {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/polkit/org.countersign.policy");
+    Host::build()
+        .user_without_password("alice")
+        .user_without_password("helen")
+        .user("root2", PASSWORD)
+        .user_without_password("mallory")
+        .bind(PathBuf::from(shipped), ACTIONS)
+        .file("/etc/polkit-1/rules.d/10-scenario.rules", RULES)
+        .script("/usr/local/bin/right", &format!("{TYPIST}echo '{PASSWORD}'\n"))
+        .script("/usr/local/bin/wrong", &format!("{TYPIST}echo wrong\n"))
+        .pam(Stack::code_alone("door"))
+}
+
+/// Locks alice out by wrong codes.
+fn lock(host: &Host) -> Result<()> {
+    for _ in 0..3 {
+        host.attempt("door", "alice", &["00000000"])?;
+    }
+    host.logged(&[("event", "lock"), ("account", "alice")])?;
+    Ok(())
+}
+
+#[test]
+fn a_rule_lets_the_helpdesk_unlock_and_do_nothing_else() -> Result<()> {
+    let host = host().start()?;
+    let phone = host.enrol("alice")?;
+    lock(&host)?;
+    let refused = host.run_as("mallory", &["countersign", "unlock", "alice"])?;
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.says("sudo countersign unlock alice"), "{refused}");
+    host.run_as("helen", &["countersign", "unlock", "alice"])?.success()?;
+    host.logged(&[("event", "unlock"), ("outcome", "granted"), ("account", "alice"), ("caller_uid", "61002")])?;
+    assert_eq!(host.attempt("door", "alice", &[&host.code(&phone, 0)?])?.result, PAM_SUCCESS);
+    for command in [&["list"][..], &["disable", "alice"], &["enable", "alice"], &["reset", "alice", "--yes"]] {
+        let arguments: Vec<&str> = ["countersign"].iter().chain(command).copied().collect();
+        let begun = Instant::now();
+        let refused = host.run_as("helen", &arguments)?;
+        assert_eq!(refused.status, 1, "{command:?}: {refused}");
+        assert!(begun.elapsed().as_secs() < 5, "nobody is asked without a terminal: {command:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn importing_is_roots_alone_whatever_polkit_says() -> Result<()> {
+    let everything = r#"polkit.addRule(function(action, subject) { return polkit.Result.YES; });"#;
+    let host = host().file("/etc/polkit-1/rules.d/01-everything.rules", everything).start()?;
+    host.enrol("alice")?;
+    host.run_as("helen", &["countersign", "list"])?.success()?;
+    host.run_as("helen", &["countersign", "disable", "alice"])?.success()?;
+    let uri = b"otpauth://totp/mallory?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n";
+    let import = host.feed_as("helen", &["countersign", "import", "otpauth", "-"], uri)?;
+    assert_eq!(import.status, 1, "{import}");
+    let list = host.countersign(&["list"])?.success()?;
+    assert!(list.says("disabled") && !list.says("mallory"), "{list}");
+    Ok(())
+}
+
+#[test]
+fn on_a_terminal_an_administrators_password_is_asked_for_each_time_and_a_wrong_one_refuses() -> Result<()> {
+    let host = host().start()?;
+    host.enrol("alice")?;
+    for _ in 0..2 {
+        let unlock = host
+            .terminal("alice", &["countersign", "unlock", "alice"])
+            .answer_from("Password: ", "/usr/local/bin/right");
+        let unlocked = unlock.end()?.success()?;
+        assert!(unlocked.says("is no longer locked") && !unlocked.says(PASSWORD), "{unlocked}");
+    }
+    let disable =
+        host.terminal("alice", &["countersign", "disable", "alice"]).answer_from("Password: ", "/usr/local/bin/wrong");
+    let refused = disable.end()?;
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.says("sudo countersign disable alice"), "{refused}");
+    assert!(!host.countersign(&["list"])?.success()?.says("disabled"));
+    Ok(())
+}
+
+#[test]
+fn a_polkit_that_hangs_refuses_in_time_and_holds_no_login() -> Result<()> {
+    let host = host().start()?;
+    let phone = host.enrol("alice")?;
+    host.run_as("helen", &["countersign", "unlock", "alice"])?.success()?;
+    host.run(&["pkill", "-STOP", "-x", "polkitd"])?.success()?;
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| host.run_as("helen", &["countersign", "unlock", "alice"]));
+        assert_eq!(host.attempt("door", "alice", &[&host.code(&phone, 0)?])?.result, PAM_SUCCESS);
+        host.countersign(&["unlock", "alice"])?.success()?;
+        assert!(!asking.is_finished(), "it was refused before its time");
+        let refused = asking.join().expect("a thread that does not panic")?;
+        assert_eq!(refused.status, 1, "{refused}");
+        anyhow::Ok(())
+    })?;
+    assert!((5..40).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    Ok(())
+}
