@@ -22,4 +22,6 @@ mod notices;
 mod polkit;
 mod private_socket;
 mod races;
+mod secrets;
+mod sshd;
 mod words;
