@@ -72,7 +72,7 @@ impl Service {
     /// # Errors
     /// The new configuration is wrong; the one in force stays.
     pub async fn reload(&self, caller_uid: Option<u32>) -> Result<(), ConfigError> {
-        let loaded = Config::load(&self.core.config_path);
+        let loaded = Config::load_or_default(&self.core.config_path);
         let outcome = if loaded.is_ok() { Outcome::Granted } else { Outcome::Refused };
         let mut event = Event::new(clock::wall(), Kind::Reload, outcome);
         event.caller_uid = caller_uid;
