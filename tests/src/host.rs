@@ -34,8 +34,8 @@ pub struct Host {
     pub(crate) root: Root,
     pub(crate) people: Vec<Person>,
     pub(crate) daemon: Daemon,
-    /// Seconds that the daemon's clock is ahead, where it is a false one.
-    pub(crate) ahead: Option<Mutex<u64>>,
+    /// Seconds that the daemon's clock is ahead, where it is a false one; less than 0 where it is behind.
+    pub(crate) ahead: Option<Mutex<i64>>,
 }
 
 impl Host {
@@ -156,7 +156,8 @@ impl Host {
     #[must_use]
     pub fn now(&self) -> SystemTime {
         let ahead = self.ahead.as_ref().map_or(0, |ahead| *ahead.lock().unwrap_or_else(PoisonError::into_inner));
-        SystemTime::now() + Duration::from_secs(ahead)
+        let distance = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
     }
 
     /// Moves the daemon's clock forward.
@@ -164,10 +165,22 @@ impl Host {
     /// # Errors
     /// The host was built without a fake clock.
     pub fn advance(&self, by: Duration) -> Result<()> {
+        self.move_clock(i64::try_from(by.as_secs())?)
+    }
+
+    /// Turns the daemon's clock back.
+    ///
+    /// # Errors
+    /// The host was built without a fake clock.
+    pub fn turn_back(&self, by: Duration) -> Result<()> {
+        self.move_clock(-i64::try_from(by.as_secs())?)
+    }
+
+    fn move_clock(&self, seconds: i64) -> Result<()> {
         let ahead = self.ahead.as_ref().context("the host's clock is the machine's")?;
         let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        *ahead += by.as_secs();
-        self.root.write(CLOCK, format!("+{}\n", *ahead).as_bytes(), 0o644, 0)
+        *ahead += seconds;
+        self.root.write(CLOCK, format!("{:+}\n", *ahead).as_bytes(), 0o644, 0)
     }
 
     /// The daemon.

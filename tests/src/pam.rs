@@ -159,6 +159,15 @@ impl Host {
         Attempt::parse(&outcome)
     }
 
+    /// The same for a login that the application says comes from `rhost`.
+    ///
+    /// # Errors
+    /// The application did not run to its end.
+    pub fn attempt_from(&self, rhost: &str, service: &str, user: &str, replies: &[&str]) -> Result<Attempt> {
+        let arguments = ["/usr/lib/scratch/pam_client", "attempt", service, user, rhost];
+        Attempt::parse(&self.feed_as("root", &arguments, (replies.join("\n") + "\n").as_bytes())?)
+    }
+
     /// One process for each (user, code): all are asked, and when the last one was, all answer at one instant.
     /// Returns what each of them got.
     ///

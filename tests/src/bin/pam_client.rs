@@ -19,6 +19,7 @@ const PAM_PROMPT_ECHO_OFF: c_int = 1;
 const PAM_PROMPT_ECHO_ON: c_int = 2;
 const PAM_ERROR_MSG: c_int = 3;
 const PAM_FAIL_DELAY: c_int = 10;
+const PAM_RHOST: c_int = 4;
 
 /// Cycles before the first measurement: caches and allocators settle meanwhile.
 const WARM_UP: usize = 100;
@@ -65,13 +66,15 @@ unsafe extern "C" {
 struct Person {
     next_reply: Box<dyn FnMut() -> Option<String>>,
     delay: Duration,
+    rhost: Option<CString>,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().collect();
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let done = match words[..] {
-        ["attempt", service, user] => attempt(service, user),
+        ["attempt", service, user] => attempt(service, user, None),
+        ["attempt", service, user, rhost] => attempt(service, user, CString::new(rhost).ok()),
         ["hold", service, user, code] => hold(service, user, code),
         ["race", service] => race(service),
         ["cycles", service, user] => cycles(service, user),
@@ -80,10 +83,10 @@ fn main() -> ExitCode {
     done.map_or(ExitCode::from(1), |()| ExitCode::SUCCESS)
 }
 
-/// Each prompt gets the next line of standard input.
-fn attempt(service: &str, user: &str) -> Option<()> {
+/// Each prompt gets the next line of standard input. The login comes from `rhost`.
+fn attempt(service: &str, user: &str, rhost: Option<CString>) -> Option<()> {
     let mut lines = std::io::stdin().lines();
-    let mut person = Person { next_reply: Box::new(move || lines.next()?.ok()), delay: Duration::ZERO };
+    let mut person = Person { next_reply: Box::new(move || lines.next()?.ok()), delay: Duration::ZERO, rhost };
     let start = Instant::now();
     let result = authenticate(service, user, &mut person)?;
     println!("result {result} {} {}", person.delay.as_micros(), start.elapsed().as_micros());
@@ -97,7 +100,7 @@ fn hold(service: &str, user: &str, code: &str) -> Option<()> {
         std::io::stdin().read_to_end(&mut Vec::new()).ok()?;
         Some(code.clone())
     };
-    let mut person = Person { next_reply: Box::new(wait_and_answer), delay: Duration::ZERO };
+    let mut person = Person { next_reply: Box::new(wait_and_answer), delay: Duration::ZERO, rhost: None };
     let result = authenticate(service, user, &mut person)?;
     println!("result {result}");
     Some(())
@@ -152,7 +155,7 @@ fn cycles(service: &str, user: &str) -> Option<()> {
             before = figures()?;
         }
         let mut reply = Some(code);
-        let mut person = Person { next_reply: Box::new(move || reply.take()), delay: Duration::ZERO };
+        let mut person = Person { next_reply: Box::new(move || reply.take()), delay: Duration::ZERO, rhost: None };
         granted += u32::from(authenticate(service, user, &mut person)? == PAM_SUCCESS);
     }
     println!("granted {granted}\nbefore {before}\nafter {}", figures()?);
@@ -188,6 +191,10 @@ fn authenticate(service: &str, user: &str, person: &mut Person) -> Option<c_int>
     let note_delay: extern "C" fn(c_int, c_uint, *mut c_void) = note_delay;
     // SAFETY: the handle is valid; PAM_FAIL_DELAY takes a function of this type (pam_fail_delay(3)).
     unsafe { pam_set_item(handle, PAM_FAIL_DELAY, note_delay as *const c_void) };
+    if let Some(rhost) = &person.rhost {
+        // SAFETY: the handle is valid; PAM_RHOST takes a C string, of which libpam makes a copy.
+        unsafe { pam_set_item(handle, PAM_RHOST, rhost.as_ptr().cast()) };
+    }
     // SAFETY: the handle is valid, and `person` is borrowed by nobody else meanwhile.
     let result = unsafe { pam_authenticate(handle, 0) };
     // SAFETY: the handle is valid and not used afterwards.

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_times;
 mod bus_policy;
 mod crashes;
 mod enrolment;
