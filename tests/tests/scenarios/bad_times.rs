@@ -138,7 +138,8 @@ fn a_daemon_that_is_killed_twenty_times_under_load_forgets_no_spent_code_and_loc
         let killed = kill_at_random(&host, &recovery, &decided);
         over.store(true, Ordering::Relaxed);
         let used: Result<Vec<usize>> = people.into_iter().map(|person| person.join().unwrap()).collect();
-        killed.and(used)
+        // What befell somebody says more than that nobody logs in any more.
+        used.and_then(|used| killed.map(|()| used))
     })?;
 
     nobody_was_charged(&host);
@@ -215,9 +216,11 @@ fn a_restart_under_fifty_logins_lets_each_right_code_in_or_calls_it_used_and_hol
     let let_go = |login: &mut Held| drop(login.hand.take());
     thread::scope(|scope| {
         let restart = scope.spawn(|| host.restart_daemon());
-        logins.iter_mut().for_each(let_go);
+        logins.iter_mut().take(25).for_each(let_go);
         restart.join().unwrap()
     })?;
+    // Of these the daemon that asked them is gone for certain.
+    logins.iter_mut().skip(25).for_each(let_go);
     let results: Result<Vec<i32>> = logins.into_iter().map(Held::result).collect();
     let (results, took) = (results?, start.elapsed());
     assert!(took < timeout + Duration::from_secs(2), "somebody was held: {took:?}");
