@@ -11,7 +11,7 @@ const FUZZER: &str = "/usr/lib/scratch/bus_fuzzer";
 const LENGTH: &str = "3000";
 
 /// What the daemon may have resident afterwards beyond what it had before, in KiB. The allocator and SQLite keep
-/// up to 8 MiB after messages of 10 MiB; ten thousand calls that each left 2 KiB behind would be past it.
+/// up to 8 MiB after large messages; ten thousand calls that each left 2 KiB behind would be past it.
 const GROWTH: u64 = 16 * 1024;
 
 /// A host on which alice has an authenticator and mallory has none.
