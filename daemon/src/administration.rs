@@ -19,6 +19,8 @@ use crate::{authenticator, clock, summary};
 
 /// The longest name of an account, in bytes.
 const LONGEST_NAME: usize = 256;
+/// What is said of a name under which nothing is stored.
+const NO_NAME: &str = "an account's name has 1 to 256 bytes, none of them a control character";
 /// The longest time for which `reset` may allow an account to enrol itself.
 const LONGEST_ALLOWANCE: Duration = Duration::from_secs(30 * 86_400);
 
@@ -113,6 +115,9 @@ impl Service {
             return Err(Error::InvalidArgument("enrolment may be allowed for 30 days at most".into()));
         }
         let name = self.stored_name(user).await?;
+        if !is_storable(&name) {
+            return Err(Error::InvalidArgument(NO_NAME.into()));
+        }
         let mut event = administered(caller, &name, Kind::Reset);
         event.reason = (allow_enrolment > 0).then(|| format!("enrolment allowed for {allow_enrolment} s"));
         match self.store().read(&name).await {
@@ -316,11 +321,15 @@ fn same(one: &Authenticator, other: &Authenticator) -> bool {
     one.parameters == other.parameters && one.secret == other.secret
 }
 
+/// Whether a record can be made under this name.
+fn is_storable(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control)
+}
+
 /// Parses a record as strictly as anything that comes over the bus.
 fn parse(record: &ImportRecord) -> Result<Authenticator, String> {
-    let name = &record.account;
-    if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(format!("an account's name has 1 to {LONGEST_NAME} bytes, none of them a control character"));
+    if !is_storable(&record.account) {
+        return Err(NO_NAME.into());
     }
     authenticator::import(record).map_err(|error| error.text())
 }

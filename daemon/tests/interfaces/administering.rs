@@ -50,6 +50,7 @@ async fn unlocking_disabling_enabling_and_resetting_work_and_are_audited_with_th
     let summary = root.admin.account(OWNER.0).await.unwrap();
     assert_eq!((summary.authenticators.len(), summary.recovery_codes_left, summary.failures), (0, 0, 0));
     assert!(matches!(root.admin.reset(OTHER.0, 0).await, Err(Error::NotEnrolled(_))));
+    assert!(matches!(root.admin.reset("a\nb", 60).await, Err(Error::InvalidArgument(_))));
     assert_eq!(
         scene.events(from).await,
         [

@@ -24,10 +24,6 @@ const CONFIGURATION: &str = "tries = 1\nfail_delay = \"0s\"\n\
 const ODDS: f64 = 0.2;
 /// What medians may differ by in any case, in µs.
 const MEDIANS: f64 = 10.0;
-/// The same for replies of accounts that nobody has: their refusals after the first of a minute are counted
-/// instead of recorded (docs/events.md), which saves one row of the audit.
-const COUNTED: f64 = 30.0;
-
 /// Durations in µs, by class.
 type Samples = [Vec<f64>; 3];
 
@@ -91,8 +87,7 @@ fn told_apart(member: &str, samples: &Samples) -> Vec<String> {
             a.len(),
         );
         println!("{line}");
-        let bound = if member == "Respond" && one == 0 { COUNTED } else { MEDIANS };
-        if (odds - 0.5).abs() > ODDS && (first - second).abs() > bound {
+        if (odds - 0.5).abs() > ODDS && (first - second).abs() > MEDIANS {
             told.push(line);
         }
     }
