@@ -155,6 +155,7 @@ async fn serve_until_told(
     notify(&[NotifyState::Stopping]);
     private.abort();
     finish(&service, &unanswered).await;
+    service.record_counted().await;
     service.record(Event::new(clock::wall(), Kind::Stop, Outcome::Note)).await;
     Ok(())
 }

@@ -100,18 +100,17 @@ impl Verifications {
         lock(&self.phantoms).forget(name);
     }
 
-    /// Refuses a caller that has too much under way.
+    /// Refuses a caller that has too much under way, before any work is done for it.
     fn admit(&self, caller: &Caller) -> Result<(), Error> {
-        let open = lock(&self.open);
-        let own = open.values().filter(|open| open.caller.uid == caller.uid).count();
-        if open.len() >= IN_ALL || (!caller.is_root() && own >= PER_UID) {
-            return Err(Error::LimitExceeded("too many verifications are under way".into()));
-        }
-        Ok(())
+        has_room(&lock(&self.open), caller)
     }
 
-    fn insert(&self, id: u64, open: Open) {
-        lock(&self.open).insert(id, open);
+    /// Keeps a verification, if there is still room: others may have begun while this one's account was looked at.
+    fn insert(&self, id: u64, new: Open) -> Result<(), Error> {
+        let mut open = lock(&self.open);
+        has_room(&open, &new.caller)?;
+        open.insert(id, new);
+        Ok(())
     }
 
     /// Takes a verification out, so that one reply at a time is looked at. Somebody else's is not found.
@@ -156,7 +155,7 @@ impl Service {
             return Ok((0, answer::closed(standing, &settings.config)));
         }
         let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
-        self.verifications().insert(id, open);
+        self.verifications().insert(id, open)?;
         Ok((id, answer::ask(&settings.config, Vec::new())))
     }
 
@@ -184,9 +183,17 @@ impl Service {
         }
         if answer::asks_again(&step) {
             let again = Open { tries_left, ends: Instant::now() + PATIENCE, ..open };
-            self.verifications().insert(id, again);
+            self.verifications().insert(id, again)?;
         }
         Ok(step)
+    }
+
+    /// Writes everything that was coalesced, at the end of the daemon.
+    pub async fn record_counted(&self) {
+        let counted = lock(&self.verifications().coalescer).rest();
+        for event in counted {
+            self.record(event).await;
+        }
     }
 
     /// How many replies are being decided about.
@@ -423,6 +430,14 @@ impl Open {
     fn refused(&self, reason: &str) -> Event {
         refused(&self.subject.name, &self.origin, self.caller.uid, reason)
     }
+}
+
+fn has_room(open: &HashMap<u64, Open>, caller: &Caller) -> Result<(), Error> {
+    let own = open.values().filter(|open| open.caller.uid == caller.uid).count();
+    if open.len() >= IN_ALL || (!caller.is_root() && own >= PER_UID) {
+        return Err(Error::LimitExceeded("too many verifications are under way".into()));
+    }
+    Ok(())
 }
 
 fn refused(account: &str, origin: &Origin, caller_uid: u32, reason: &str) -> Event {

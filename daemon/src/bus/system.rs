@@ -17,6 +17,7 @@ use crate::caller::{ConnectionKey, Source};
 use crate::service::Service;
 
 /// Messages that wait to be looked at: the bus lets anybody send 32 MiB at once, so that many are not taken in.
+/// The number is checked when this is compiled.
 const QUEUED: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// How long a bus may take for each step of letting the daemon in.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -218,6 +218,30 @@ async fn a_user_has_sixteen_verifications_at_most_and_root_more() {
 }
 
 #[tokio::test]
+async fn the_limit_of_a_user_holds_for_verifications_that_begin_at_one_instant() {
+    let scene = Scene::new(UNDELAYED);
+    let owner = scene.connect(OWNER.1).await;
+    let mut begun = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let verifier = owner.verifier.clone();
+        begun.spawn(async move { verifier.begin(OWNER.0, &Origin::default()).await.is_ok() });
+    }
+    assert_eq!(begun.join_all().await.into_iter().filter(|ok| *ok).count(), 16);
+}
+
+#[tokio::test]
+async fn what_was_counted_is_recorded_before_the_daemon_ends() {
+    let scene = Scene::new(UNDELAYED);
+    let root = scene.connect(0).await;
+    for _ in 0..5 {
+        root.verify(OWNER.0, "no code").await;
+    }
+    scene.service.record_counted().await;
+    let last = scene.audit().await.pop().unwrap().line();
+    assert!(last.contains("reason=\"malformed\"") && last.contains(" count=4 "), "{last}");
+}
+
+#[tokio::test]
 async fn a_name_that_got_another_uid_is_refused_like_a_stranger_until_it_is_reset() {
     let scene = Scene::new(UNDELAYED);
     let offer = scene.enrol(OWNER.0).await;
