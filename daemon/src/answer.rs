@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dbus_api::{Action, Denial, Details, Message, MessageKind, Step};
-use verifier::{Decision, Factor, Reason, Standing, Verdict};
+use verifier::{Deadline, Decision, Factor, Reason, Standing, Verdict};
 
 use crate::config::Config;
 
@@ -11,6 +11,27 @@ const WRONG: &str = "Wrong code, or one that was used already.";
 const MALFORMED: &str = "That is no code: type the digits that your authenticator shows, or a recovery code.";
 const DISABLED: &str = "Codes are disabled for this account: ask an administrator.";
 const CLOCK: &str = "This host's clock ran backwards: use a recovery code, or ask an administrator.";
+
+/// The replies that a verification still takes, of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tries {
+    left: u32,
+    of: u32,
+}
+
+impl Tries {
+    /// None used yet.
+    #[must_use]
+    pub fn of(tries: u32) -> Self {
+        Self { left: tries, of: tries }
+    }
+
+    /// After another reply.
+    #[must_use]
+    pub fn one_less(self) -> Self {
+        Self { left: self.left.saturating_sub(1), ..self }
+    }
+}
 
 /// Asks for a code.
 #[must_use]
@@ -43,9 +64,24 @@ pub fn source_refused(time: Duration, config: &Config) -> Step {
     denied(Denial::Locked, Some(seconds), vec![error(text)], config)
 }
 
-/// Tells what was decided. Where `tries_left` is not 0 and the account stands open, it asks again.
+/// Nobody is asked: the policy wants no second factor.
 #[must_use]
-pub fn decided(decision: &Decision, tries_left: u32, config: &Config) -> Step {
+pub fn skipped(messages: Vec<Message>) -> Step {
+    Step { messages, action: Action::Skipped as u32, text: String::new(), details: Details::default() }
+}
+
+/// Asks somebody who was let in without a second factor to enrol.
+#[must_use]
+pub fn remind(enroll_by: Option<Deadline>) -> Message {
+    info(match enroll_by {
+        Some(deadline) => format!("From {} a second factor is needed here: run countersign enroll", date(&deadline)),
+        None => "A second factor will be needed here: run countersign enroll".to_owned(),
+    })
+}
+
+/// Tells what was decided. Where tries are left and the account stands open, it asks again.
+#[must_use]
+pub fn decided(decision: &Decision, tries: Tries, config: &Config) -> Step {
     let reason = match decision.verdict {
         Verdict::Granted(factor) => return granted(factor),
         Verdict::Refused(reason) => reason,
@@ -65,8 +101,8 @@ pub fn decided(decision: &Decision, tries_left: u32, config: &Config) -> Step {
     match reason {
         Reason::BlockedBySshd => denied(Denial::Refused, None, messages, config),
         Reason::ClockBackwards => denied(Denial::Unavailable, None, messages, config),
-        _ if tries_left > 0 => ask(config, std::mem::take(&mut messages)),
-        _ if config.tries.0 > 1 => denied(Denial::TriesUsedUp, None, messages, config),
+        _ if tries.left > 0 => ask(config, std::mem::take(&mut messages)),
+        _ if tries.of > 1 => denied(Denial::TriesUsedUp, None, messages, config),
         _ => denied(Denial::Refused, None, messages, config),
     }
 }
@@ -103,6 +139,26 @@ fn denied(denial: Denial, retry_after: Option<u64>, messages: Vec<Message>, conf
     }
 }
 
+/// A day as people write it: 31 January 2027.
+fn date(deadline: &Deadline) -> String {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let month = MONTHS.get(usize::from(deadline.month.saturating_sub(1))).unwrap_or(&"");
+    format!("{} {month} {}", deadline.day, deadline.year)
+}
+
 fn locked(time: Duration) -> String {
     format!("Too many wrong codes: try again in {} s.", whole_seconds(time))
 }
@@ -123,7 +179,7 @@ mod tests {
     fn wrong_reused_and_not_enrolled_read_the_same() {
         let config = Config::default();
         let steps = [Reason::Wrong, Reason::Reused, Reason::NotEnrolled]
-            .map(|reason| decided(&refused(reason, Standing::Open), 0, &config));
+            .map(|reason| decided(&refused(reason, Standing::Open), Tries::of(1).one_less(), &config));
         assert_eq!(steps[0], steps[1]);
         assert_eq!(steps[0], steps[2]);
         assert_eq!(steps[0].action(), Some(Action::Denied));
@@ -134,7 +190,7 @@ mod tests {
     #[test]
     fn a_lock_is_told_with_the_seconds_rounded_up() {
         let locked = Standing::Locked(Duration::from_millis(29_001));
-        let step = decided(&refused(Reason::Wrong, locked), 5, &Config::default());
+        let step = decided(&refused(Reason::Wrong, locked), Tries::of(5), &Config::default());
         assert_eq!(step.details.denial(), Denial::Locked);
         assert_eq!(step.details.retry_after, Some(30));
         let texts: Vec<&str> = step.messages.iter().map(|message| message.text.as_str()).collect();
@@ -143,11 +199,10 @@ mod tests {
 
     #[test]
     fn while_tries_are_left_it_asks_again_and_then_it_ends() {
-        let mut config = Config::default();
-        config.tries.0 = 3;
+        let (config, one_left) = (Config::default(), Tries { left: 1, of: 3 });
         let decision = refused(Reason::Malformed, Standing::Open);
-        assert!(asks_again(&decided(&decision, 1, &config)));
-        assert_eq!(decided(&decision, 0, &config).details.denial(), Denial::TriesUsedUp);
-        assert!(!asks_again(&decided(&refused(Reason::BlockedBySshd, Standing::Open), 1, &config)));
+        assert!(asks_again(&decided(&decision, one_left, &config)));
+        assert_eq!(decided(&decision, one_left.one_less(), &config).details.denial(), Denial::TriesUsedUp);
+        assert!(!asks_again(&decided(&refused(Reason::BlockedBySshd, Standing::Open), one_left, &config)));
     }
 }

@@ -4,6 +4,7 @@
 //! key and what is allowed. Every key has a default, and the defaults are the strict ones.
 
 mod effective;
+mod zone;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
-use verifier::{Algorithm, Digits, Limits, Period};
+use verifier::{Algorithm, Digits, Limits, Period, Policy};
 
 pub use effective::Origins;
+pub use zone::Zone;
 
 /// The file's default place.
 pub const DEFAULT_PATH: &str = "/etc/countersign/countersign.toml";
@@ -42,6 +44,12 @@ pub struct Config {
     pub nss: Nss,
     /// How long the audit's table is kept.
     pub audit: Audit,
+    /// Who is asked, and when.
+    #[serde(skip)]
+    pub policy: Policy,
+    /// The host's time zone.
+    #[serde(skip)]
+    pub zone: Zone,
     /// Where in its file each of these was set.
     #[serde(skip)]
     pub origins: Origins,
@@ -136,6 +144,8 @@ impl Default for Config {
             throttling: Throttling::default(),
             nss: Nss::default(),
             audit: Audit::default(),
+            policy: Policy::default(),
+            zone: Zone::default(),
             origins: Origins::default(),
         }
     }

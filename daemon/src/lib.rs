@@ -19,6 +19,7 @@ pub mod hardening;
 pub mod notice;
 pub mod options;
 pub mod otpauth;
+pub mod policy;
 pub mod random;
 pub mod service;
 pub mod store;

@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dbus_api::{Error, Step};
+use dbus_api::{Error, Message, Step};
 use tokio::time::Instant;
-use verifier::{Decision, Factor, Phantoms, Reason, Reply, SourceAddress, Sources, Standing, Verdict};
+use verifier::{
+    Decision, Factor, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Unenrolled, Verdict,
+};
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
 use crate::caller::{Caller, ConnectionKey};
 use crate::notice::{self, LastFailure};
+use crate::policy::Ruling;
 use crate::service::{Service, Settings, lock, not_yours, unavailable};
 use crate::store::{StoreError, Transaction, Urgency};
-use crate::{answer, clock, random};
+use crate::{answer, answer::Tries, clock, random};
 
 /// How long a verification waits for a reply.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,8 +52,29 @@ struct Open {
     caller: Caller,
     subject: Subject,
     origin: Origin,
-    tries_left: u32,
+    /// What the policy says about it.
+    ruling: Ruling,
+    tries: Tries,
     ends: Instant,
+}
+
+/// What comes before the first question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Opening {
+    /// Nobody is asked and the login goes on; why, and what is said about it.
+    Skip(&'static str, Vec<Message>),
+    /// Nobody is asked and the login ends; why, and what is said about it.
+    Refuse(&'static str, Step),
+    /// Somebody is asked; what would have become of it where the policy only observes.
+    Ask(&'static str),
+}
+
+/// How an account stands before it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Presence {
+    standing: Standing,
+    /// Whether there is nothing that could verify it: no authenticator, not even one that is off, and no recovery code.
+    unenrolled: bool,
 }
 
 /// Whose login is verified.
@@ -143,20 +167,28 @@ impl Service {
         let subject = self.subject(&caller, user, &origin).await?;
         self.verifications().admit(&caller)?;
         let settings = self.settings();
-        let open =
-            Open { caller, subject, origin, tries_left: settings.config.tries.0, ends: Instant::now() + PATIENCE };
-        if let Some(time) = self.source_refused_for(&open) {
-            self.record_refusal(&open, "source").await;
-            return Ok((0, answer::source_refused(time, &settings.config)));
+        let ruling = self.ruling(&caller, &subject, &origin).await?;
+        let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
+        let open = Open { caller, subject, origin, ruling, tries, ends: Instant::now() + PATIENCE };
+        match self.opening(&open, &settings).await? {
+            opening if open.ruling.observe => {
+                self.record(open.noted(opening.would())).await;
+                Ok((0, answer::skipped(Vec::new())))
+            }
+            Opening::Skip(reason, messages) => {
+                self.record(open.noted(reason)).await;
+                Ok((0, answer::skipped(messages)))
+            }
+            Opening::Refuse(reason, step) => {
+                self.record_refusal(&open, reason).await;
+                Ok((0, step))
+            }
+            Opening::Ask(_) => {
+                let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
+                self.verifications().insert(id, open)?;
+                Ok((id, answer::ask(&settings.config, Vec::new())))
+            }
         }
-        let standing = self.standing(&open).await?;
-        if let Some(reason) = closed(standing) {
-            self.record_refusal(&open, reason).await;
-            return Ok((0, answer::closed(standing, &settings.config)));
-        }
-        let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
-        self.verifications().insert(id, open)?;
-        Ok((id, answer::ask(&settings.config, Vec::new())))
     }
 
     /// Decides about a reply. The decision is on disk before this returns.
@@ -175,14 +207,14 @@ impl Service {
         if let Verdict::Granted(factor) = decision.verdict {
             self.note_fresh(&open, factor);
         }
-        let tries_left = open.tries_left.saturating_sub(1);
-        let mut step = answer::decided(&decision, tries_left, &settings.config);
+        let tries = open.tries.one_less();
+        let mut step = answer::decided(&decision, tries, &settings.config);
         if matches!(decision.verdict, Verdict::Granted(_)) && settings.config.notices {
             let notice = notice::wrong_codes(decision.failures, last_failure.as_ref());
             step.messages.extend(notice.map(answer::info));
         }
         if answer::asks_again(&step) {
-            let again = Open { tries_left, ends: Instant::now() + PATIENCE, ..open };
+            let again = Open { tries, ends: Instant::now() + PATIENCE, ..open };
             self.verifications().insert(id, again)?;
         }
         Ok(step)
@@ -262,8 +294,47 @@ impl Service {
         }
     }
 
-    /// Whether the account's replies are looked at.
-    async fn standing(&self, open: &Open) -> Result<Standing, Error> {
+    /// What the policy says about this login. Where that cannot be found out, it is refused and nothing charged.
+    async fn ruling(&self, caller: &Caller, subject: &Subject, origin: &Origin) -> Result<Ruling, Error> {
+        let known = subject.uid.map(|_| subject.name.as_str());
+        match self.rule_for(caller, known, origin).await {
+            Ok(ruling) => Ok(ruling),
+            Err(error) => {
+                self.record_coalesced(refused(&subject.name, origin, caller.uid, "name-service")).await;
+                Err(Error::Unavailable(error.to_string()))
+            }
+        }
+    }
+
+    /// What comes before the first question: by the policy, by where the login comes from, by how the account stands.
+    async fn opening(&self, open: &Open, settings: &Settings) -> Result<Opening, Error> {
+        if open.ruling.action == RuleAction::Skip {
+            return Ok(Opening::Skip("skipped", Vec::new()));
+        }
+        if let Some(time) = self.source_refused_for(open) {
+            return Ok(Opening::Refuse("source", answer::source_refused(time, &settings.config)));
+        }
+        let Presence { standing, unenrolled } = self.presence(open).await?;
+        match open.ruling.unenrolled {
+            Unenrolled::Pass if unenrolled => return Ok(Opening::Skip("passed", Vec::new())),
+            Unenrolled::Remind if unenrolled => {
+                return Ok(Opening::Skip("reminded", vec![answer::remind(open.ruling.enroll_by)]));
+            }
+            _ => {}
+        }
+        if let Some(reason) = closed(standing) {
+            return Ok(Opening::Refuse(reason, answer::closed(standing, &settings.config)));
+        }
+        Ok(Opening::Ask(match open.ruling.unenrolled {
+            _ if open.is_denied() => "would-refuse-denied",
+            Unenrolled::Enroll if unenrolled => "would-enroll",
+            _ if unenrolled => "would-refuse-not-enrolled",
+            _ => "would-ask",
+        }))
+    }
+
+    /// How the account stands. Whoever the policy denies stands as an account without a record.
+    async fn presence(&self, open: &Open) -> Result<Presence, Error> {
         let record = match self.store().read(&open.subject.name).await {
             Ok(record) => record,
             Err(error) => {
@@ -272,9 +343,16 @@ impl Service {
             }
         };
         let now = clock::now();
-        match record.filter(|record| open.subject.owns(record.uid)) {
-            Some(record) => Ok(record.account.standing(&now)),
-            None => Ok(lock(&self.verifications().phantoms).standing(&open.subject.name, &now)),
+        let stranger = record.as_ref().is_some_and(|record| !open.subject.owns(record.uid));
+        match record.filter(|_| !stranger && !open.is_denied()) {
+            Some(record) => Ok(Presence {
+                standing: record.account.standing(&now),
+                unenrolled: record.account.has_nothing() && record.account.standing(&now) != Standing::Disabled,
+            }),
+            None => Ok(Presence {
+                standing: lock(&self.verifications().phantoms).standing(&open.subject.name, &now),
+                unenrolled: !stranger && !open.is_denied(),
+            }),
         }
     }
 
@@ -362,7 +440,7 @@ impl Open {
     ) -> (Decision, Vec<Event>) {
         let now = clock::now();
         let stranger = tx.record.as_ref().is_some_and(|record| !self.subject.owns(record.uid));
-        let record = tx.record.as_mut().filter(|_| !stranger);
+        let record = tx.record.as_mut().filter(|_| !stranger && !self.is_denied());
         let decision = match record {
             Some(record) => {
                 let decision = record.account.decide(reply, &now, &settings.rules);
@@ -382,6 +460,7 @@ impl Open {
         };
         let label = granted_by(&decision, tx);
         let reason = match decision.verdict {
+            Verdict::Refused(Reason::NotEnrolled) if self.is_denied() => Some("denied"),
             Verdict::Refused(Reason::NotEnrolled) if stranger => Some("uid-changed"),
             Verdict::Refused(Reason::NotEnrolled) if self.subject.uid.is_none() => Some("unknown-account"),
             Verdict::Refused(reason) => Some(reason_name(reason)),
@@ -427,8 +506,35 @@ impl Open {
         if self.origin.claimed { None } else { SourceAddress::parse(&self.origin.rhost) }
     }
 
+    /// Whether the policy refuses whatever is replied. It does so with the questions, the work and the words that a
+    /// name without a record gets, so that nobody learns whom it denies; no code is spent and no account disabled.
+    fn is_denied(&self) -> bool {
+        self.ruling.action == RuleAction::Deny
+    }
+
     fn refused(&self, reason: &str) -> Event {
-        refused(&self.subject.name, &self.origin, self.caller.uid, reason)
+        let event = refused(&self.subject.name, &self.origin, self.caller.uid, reason);
+        Event { rule: self.ruling.rule.clone(), ..event }
+    }
+
+    /// Neither granted nor refused: nobody was asked.
+    fn noted(&self, reason: &str) -> Event {
+        Event { outcome: Outcome::Note, ..self.refused(reason) }
+    }
+}
+
+impl Opening {
+    /// What would have happened, where the policy only observes.
+    fn would(&self) -> &'static str {
+        match self {
+            Self::Skip("reminded", _) => "would-remind",
+            Self::Skip("passed", _) => "would-pass",
+            Self::Skip(..) => "skipped",
+            Self::Refuse("locked", _) => "would-refuse-locked",
+            Self::Refuse("disabled", _) => "would-refuse-disabled",
+            Self::Refuse(..) => "would-refuse-source",
+            Self::Ask(would) => would,
+        }
     }
 }
 

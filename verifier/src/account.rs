@@ -170,6 +170,12 @@ impl Account {
         }
     }
 
+    /// Whether nothing is bound to it: no authenticator, not even one that is off, and no recovery code.
+    #[must_use]
+    pub fn has_nothing(&self) -> bool {
+        self.authenticators.is_empty() && self.recovery_codes.is_empty()
+    }
+
     /// Unused recovery codes.
     #[must_use]
     pub fn recovery_codes_left(&self) -> u32 {

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod otp;
 pub mod phantom;
+pub mod policy;
 pub mod recovery_code;
 pub mod reply;
 pub mod source;
@@ -18,6 +19,7 @@ mod window;
 pub use account::{Account, Authenticator, AuthenticatorId, Decision, Factor, Reason, Rules, Standing, Verdict};
 pub use otp::{Algorithm, Counter, Digits, Hotp, Kind, Moving, Parameters, Period, Secret, TimeStep, Totp};
 pub use phantom::Phantoms;
+pub use policy::{Deadline, FactorOf, Policy, Rule, RuleAction, Unenrolled};
 pub use recovery_code::{RecoveryCode, RecoveryDigest, RecoveryKey, StoredRecoveryCode};
 pub use reply::{Code, Reply};
 pub use source::{SourceAddress, Sources};

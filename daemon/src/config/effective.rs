@@ -65,6 +65,8 @@ impl Config {
             throttling,
             nss,
             audit,
+            policy: _,
+            zone: _,
             origins: _,
         } = self;
         let Prompt(prompt) = prompt;

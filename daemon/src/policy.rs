@@ -1,0 +1,105 @@
+//! Which rule of the policy decides about a login. The rules themselves are the verifier's; this finds out what they
+//! want to know: groups from the name service, the time in the host's zone, where the login comes from.
+//!
+//! An origin is believed from root alone. What cannot be found out is an error, and an error refuses.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use verifier::policy::Occasion;
+use verifier::{Deadline, FactorOf, Rule, RuleAction, Unenrolled};
+
+use crate::accounts::NssError;
+use crate::audit::Origin;
+use crate::caller::Caller;
+use crate::clock;
+use crate::service::Service;
+
+/// What the policy says about one login, at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruling {
+    /// The name of the rule that decides; `None` where none matches.
+    pub rule: Option<String>,
+    /// What happens.
+    pub action: RuleAction,
+    /// What becomes of an account without an authenticator now: the deadline is applied.
+    pub unenrolled: Unenrolled,
+    /// From then on a second factor is needed, where that is in the future.
+    pub enroll_by: Option<Deadline>,
+    /// For how long a granted verification is remembered; `None` for a caller other than root, and where the source
+    /// is not known.
+    pub remember: Option<Duration>,
+    /// Whether a remembered login counts for nothing.
+    pub fresh: bool,
+    /// Replies that the verification takes; `None`: as the configuration says.
+    pub tries: Option<u32>,
+    /// Whose code is asked for.
+    pub factor_of: FactorOf,
+    /// Whether nobody is asked and everybody let in.
+    pub observe: bool,
+    /// The remote host's address, by root's word; IPv4-mapped IPv6 as IPv4. `None` where it is a name, or an address
+    /// that means another host on each link.
+    pub source: Option<IpAddr>,
+}
+
+impl Service {
+    /// Finds the rule that decides about a login to `account` (its name as the name service spells it; `None` where it
+    /// knows none).
+    ///
+    /// # Errors
+    /// Where the name service does not say in which groups the account is, and a rule depends on it. Whoever asked must refuse.
+    pub async fn rule_for(&self, caller: &Caller, account: Option<&str>, origin: &Origin) -> Result<Ruling, NssError> {
+        let settings = self.settings();
+        let (policy, now) = (&settings.config.policy, clock::wall());
+        let occasion = Occasion {
+            account,
+            service: &origin.service,
+            source: address(origin).map(|(address, _)| address),
+            console: false,
+            claimed: origin.claimed,
+            moment: settings.config.zone.moment(now),
+        };
+        let rule = policy.decide(&occasion, &BTreeSet::new());
+        let mut ruling = rule.map(|rule| Ruling::of(rule, now)).unwrap_or_default();
+        ruling.observe |= policy.observe;
+        if caller.is_root() {
+            ruling.source = address(origin).filter(|(_, zoned)| !zoned).map(|(address, _)| address);
+        }
+        if ruling.source.is_none() {
+            ruling.remember = None;
+        }
+        Ok(ruling)
+    }
+}
+
+impl Ruling {
+    fn of(rule: &Rule, now: verifier::WallTime) -> Self {
+        Self {
+            rule: Some(rule.name.clone()),
+            action: rule.action,
+            unenrolled: rule.unenrolled_at(now),
+            enroll_by: rule.enroll_by.filter(|deadline| now < deadline.at),
+            remember: rule.remember,
+            fresh: rule.fresh,
+            tries: rule.tries,
+            factor_of: rule.factor_of,
+            observe: rule.observe,
+            source: None,
+        }
+    }
+}
+
+/// The address in root's `PAM_RHOST`, and whether it has a zone ("fe80::1%eth0"), without which it means another host
+/// on each link.
+fn address(origin: &Origin) -> Option<(IpAddr, bool)> {
+    if origin.claimed {
+        return None;
+    }
+    let (address, zoned) = match origin.rhost.split_once('%') {
+        Some((address, _)) => (address, true),
+        None => (origin.rhost.as_str(), false),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    Some((address.to_canonical(), zoned))
+}

@@ -1,0 +1,217 @@
+//! The policy: which rule decides about a login, and what it asks for.
+//!
+//! Rules come from root's configuration, parsed and resolved by the daemon. What is known of a login comes from its
+//! caller: from any other than root it is a claim, and claims open nothing here.
+
+mod network;
+mod schedule;
+mod shadow;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::WallTime;
+
+pub use network::{Network, NetworkError};
+pub use schedule::{Days, Moment, Schedule, Span, SpanError, Weekday};
+
+/// All rules, in the order in which they are asked: the first one that matches decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Whether nobody is asked, whatever the rules say.
+    pub observe: bool,
+}
+
+/// One rule: when it applies and what it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name, unique over all files; the audit names it in every login that it decides.
+    pub name: String,
+    /// All of these must hold.
+    pub conditions: Conditions,
+    /// What happens.
+    pub action: RuleAction,
+    /// What becomes of an account without an authenticator; from `enroll_by` on, where that is set.
+    pub unenrolled: Unenrolled,
+    /// Until then an account without an authenticator is reminded.
+    pub enroll_by: Option<Deadline>,
+    /// For how long a granted verification spares the next one from the same account, service and source.
+    pub remember: Option<Duration>,
+    /// Whether a remembered login counts for nothing here.
+    pub fresh: bool,
+    /// Replies that one verification takes, 1 to 10; `None`: as the configuration says.
+    pub tries: Option<u32>,
+    /// Whose code is asked for.
+    pub factor_of: FactorOf,
+    /// Whether nobody is asked, and only the audit says what would have happened.
+    pub observe: bool,
+}
+
+/// When a rule applies. An empty one always does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The account is one of these; empty: any.
+    pub accounts: BTreeSet<String>,
+    /// The account's groups.
+    pub groups: Groups,
+    /// The PAM service is one of these; empty: any.
+    pub services: BTreeSet<String>,
+    /// The remote host's address is in one of these; empty: any, or none known.
+    pub networks: Vec<Network>,
+    /// Whether the login is at a console of this host for certain; `None`: wherever.
+    pub console: Option<bool>,
+    /// The days and times of day.
+    pub schedule: Schedule,
+}
+
+/// Groups by their ids (`gid_t`), primary and supplementary alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// The account is in one of these; empty: it need not be in any.
+    pub any: BTreeSet<u32>,
+    /// The account is in none of these.
+    pub none: BTreeSet<u32>,
+}
+
+/// What a rule does with a login.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuleAction {
+    /// No second factor is asked for.
+    Skip,
+    /// A code is asked for.
+    #[default]
+    Require,
+    /// Nobody gets in.
+    Deny,
+}
+
+/// What becomes of an account without an authenticator where a code is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unenrolled {
+    /// It is refused, as with a wrong code.
+    #[default]
+    Deny,
+    /// It gets in, and one line asks to enrol.
+    Remind,
+    /// It enrols before it gets in.
+    Enroll,
+    /// It gets in without a word.
+    Pass,
+}
+
+/// Whose code is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FactorOf {
+    /// The account's that is logged in to.
+    #[default]
+    Account,
+    /// The one's who asks for the login (`PAM_RUSER`, as su sets it).
+    Ruser,
+}
+
+/// The start of a day in the host's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// The year, 1 to 9999.
+    pub year: u16,
+    /// The month, 1 to 12.
+    pub month: u8,
+    /// The day of the month, 1 to 31.
+    pub day: u8,
+    /// The moment at which that day begins.
+    pub at: WallTime,
+}
+
+/// One login, as far as rules look at it. Membership of groups is asked for apart ([`Policy::groups_wanted`]),
+/// because it costs a look-up.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion<'a> {
+    /// The account's name as the name service spells it; `None` where it knows none: that matches no rule for certain
+    /// accounts, and is in no group.
+    pub account: Option<&'a str>,
+    /// The PAM service.
+    pub service: &'a str,
+    /// The remote host's address. A caller other than root knows none.
+    pub source: Option<IpAddr>,
+    /// Whether the login is at a console of this host for certain.
+    pub console: bool,
+    /// Whether a caller other than root says all this. It matches no rule that skips.
+    pub claimed: bool,
+    /// When, in the host's time zone.
+    pub moment: Moment,
+}
+
+impl Policy {
+    /// The first rule that matches, for an account that is in these groups among [`Policy::groups_wanted`]. Where
+    /// none matches, a code is required and an account without an authenticator refused.
+    #[must_use]
+    pub fn decide(&self, occasion: &Occasion<'_>, member_of: &BTreeSet<u32>) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.may_match(occasion) && rule.conditions.groups.admit(member_of))
+    }
+
+    /// The groups of which it must be known whether the account is in them before [`Policy::decide`] can be trusted.
+    #[must_use]
+    pub fn groups_wanted(&self, occasion: &Occasion<'_>) -> BTreeSet<u32> {
+        let mut wanted = BTreeSet::new();
+        for rule in self.rules.iter().filter(|rule| rule.may_match(occasion)) {
+            let groups = &rule.conditions.groups;
+            if groups.is_any() {
+                break;
+            }
+            wanted.extend(groups.any.union(&groups.none));
+        }
+        wanted
+    }
+
+    /// Rules that can never decide because an earlier one matches whatever they match: each with that one.
+    #[must_use]
+    pub fn shadowed(&self) -> Vec<(&Rule, &Rule)> {
+        shadow::find(&self.rules)
+    }
+}
+
+impl Rule {
+    /// Whether it matches an account that is in the right groups. What rejects most is looked at first.
+    fn may_match(&self, occasion: &Occasion<'_>) -> bool {
+        let Conditions { accounts, groups: _, services, networks, console, schedule } = &self.conditions;
+        (accounts.is_empty() || occasion.account.is_some_and(|account| accounts.contains(account)))
+            && (services.is_empty() || services.contains(occasion.service))
+            && console.is_none_or(|console| console == occasion.is_at_console())
+            && (networks.is_empty() || occasion.is_from(networks))
+            && schedule.holds(&occasion.moment)
+            && !(occasion.claimed && self.action == RuleAction::Skip)
+    }
+
+    /// What becomes of an account without an authenticator at this moment.
+    #[must_use]
+    pub fn unenrolled_at(&self, now: WallTime) -> Unenrolled {
+        if self.enroll_by.is_some_and(|deadline| now < deadline.at) { Unenrolled::Remind } else { self.unenrolled }
+    }
+}
+
+impl Groups {
+    /// Whether every account is admitted, whatever its groups.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.any.is_empty() && self.none.is_empty()
+    }
+
+    fn admit(&self, member_of: &BTreeSet<u32>) -> bool {
+        (self.any.is_empty() || self.any.iter().any(|group| member_of.contains(group)))
+            && !self.none.iter().any(|group| member_of.contains(group))
+    }
+}
+
+impl Occasion<'_> {
+    fn is_at_console(&self) -> bool {
+        self.console && !self.claimed
+    }
+
+    fn is_from(&self, networks: &[Network]) -> bool {
+        let source = self.source.filter(|_| !self.claimed);
+        source.is_some_and(|source| networks.iter().any(|network| network.contains(source)))
+    }
+}
