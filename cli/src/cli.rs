@@ -445,12 +445,14 @@ pub(crate) enum ConfigAction {
 
 /// Say whether a configuration is right
 ///
-/// Names line and key of what is wrong, and what is allowed there. Nothing is put in force, and no daemon need run.
+/// Names line, rule and key of what is wrong, and what is allowed there, and warns of what was hardly meant: a rule that
+/// never decides, a group without members. The rules in conf.d beside the file are read with it. Nothing is put in force,
+/// and no daemon need run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     countersign config check\n  \
     countersign config check ./countersign.toml\n\n\
-    With --json it prints one object: ok, error (or null).")]
+    With --json it prints one object: ok, error (or null), warnings (a list).")]
 pub(crate) struct ConfigCheck {
     /// The file; by default /etc/countersign/countersign.toml
     pub(crate) file: Option<std::path::PathBuf>,

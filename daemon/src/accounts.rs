@@ -3,15 +3,15 @@
 //! A name service may be slow, hang or fail: look-ups run on at most four threads, each is bounded in time,
 //! and what cannot be answered is an error, never "no such account".
 
-use std::collections::HashMap;
-use std::ffi::CStr;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::User;
+use nix::unistd::{Gid, Group, User, getgrouplist};
 use tokio::sync::oneshot;
 
 /// Threads that ask the name service.
@@ -43,6 +43,9 @@ pub enum NssError {
     /// All threads hang in look-ups that are overdue, or too many wait.
     #[error("the name service hangs")]
     Busy,
+    /// It knew a group of this id when the configuration was read, and knows none now.
+    #[error("the name service does not know the group {0} any more: a rule names it")]
+    NoGroup(u32),
     /// It answered with an error.
     #[error("the name service failed: {0}")]
     Failed(Errno),
@@ -57,6 +60,14 @@ pub struct Accounts {
 /// All accounts that NSS enumerated, and when.
 type Enumerated = (Arc<HashMap<String, u32>>, Instant);
 
+/// The groups that were asked about, and those among them that the account is in.
+#[derive(Clone, Debug)]
+struct Membership {
+    asked: BTreeSet<u32>,
+    member_of: BTreeSet<u32>,
+    at: Instant,
+}
+
 type Lookup = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
@@ -68,6 +79,7 @@ struct Inner {
     /// The threads, each with the moment at which its present look-up began.
     threads: Mutex<Vec<Option<Instant>>>,
     answers: Mutex<HashMap<String, (Option<Account>, Instant)>>,
+    memberships: Mutex<HashMap<String, Membership>>,
     enumerated: tokio::sync::Mutex<Option<Enumerated>>,
 }
 
@@ -89,6 +101,7 @@ impl Accounts {
                 waiting_lookups: Arc::default(),
                 threads: Mutex::default(),
                 answers: Mutex::default(),
+                memberships: Mutex::default(),
                 enumerated: tokio::sync::Mutex::default(),
             }),
         }
@@ -152,9 +165,53 @@ impl Accounts {
         Ok(accounts)
     }
 
+    /// Which of these groups the account is in, by its primary group or another. That it is *not* in one is believed
+    /// only where that group itself could be looked up: getgrouplist(3) tells of no error. A name that NSS does not
+    /// know is in none, after the same work.
+    ///
+    /// # Errors
+    /// [`NssError`] where NSS did not say.
+    pub async fn member_of(
+        &self,
+        name: &str,
+        groups: &BTreeSet<u32>,
+        settings: crate::config::Nss,
+    ) -> Result<BTreeSet<u32>, NssError> {
+        if groups.is_empty() || !is_possible(name) {
+            return Ok(BTreeSet::new());
+        }
+        let kept = lock(&self.inner.memberships).get(name).cloned();
+        let kept = kept.filter(|kept| kept.at.elapsed() < settings.cache.0 && groups.is_subset(&kept.asked));
+        if let Some(kept) = kept {
+            return Ok(kept.member_of);
+        }
+        let (account, asked) = (name.to_owned(), groups.clone());
+        let member_of = self.ask(settings.timeout.0, move || look_up_groups(&account, &asked)).await??;
+        let mut memberships = lock(&self.inner.memberships);
+        if memberships.len() >= REMEMBERED {
+            memberships.clear();
+        }
+        let answer = Membership { asked: groups.clone(), member_of: member_of.clone(), at: Instant::now() };
+        memberships.insert(name.to_owned(), answer);
+        Ok(member_of)
+    }
+
+    /// Does slow work that asks NSS many questions, on one of the threads.
+    ///
+    /// # Errors
+    /// [`NssError`] where it is not done within ten times the bound of a look-up.
+    pub(crate) async fn work_out<T, F>(&self, settings: crate::config::Nss, work: F) -> Result<T, NssError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.ask(settings.timeout.0.saturating_mul(10), work).await
+    }
+
     /// Forgets all answers, so that a changed name service is seen at once.
     pub fn forget(&self) {
         lock(&self.inner.answers).clear();
+        lock(&self.inner.memberships).clear();
         // One that is being enumerated is new anyway.
         if let Ok(mut enumerated) = self.inner.enumerated.try_lock() {
             *enumerated = None;
@@ -255,12 +312,60 @@ fn look_up(name: &str) -> Result<Option<Account>, NssError> {
     }
 }
 
-/// All entries by getpwent(3), which is one stream a process: a mutex guards it.
-#[allow(unsafe_code, reason = "nix has no getpwent")]
+/// Which of these groups the account is in.
+fn look_up_groups(name: &str, groups: &BTreeSet<u32>) -> Result<BTreeSet<u32>, NssError> {
+    let user = match User::from_name(name) {
+        Ok(user) => user,
+        Err(Errno::ENOENT | Errno::ESRCH) => None,
+        Err(error) => return Err(NssError::Failed(error)),
+    };
+    let c_name = CString::new(name).map_err(|_| NssError::Failed(Errno::EINVAL))?;
+    // The group that is passed in comes back among the others.
+    let primary = user.as_ref().map_or(Gid::from_raw(u32::MAX), |user| user.gid);
+    let listed = getgrouplist(&c_name, primary).map_err(NssError::Failed)?;
+    let listed: HashSet<u32> = listed.into_iter().map(Gid::as_raw).collect();
+    let mut member_of = BTreeSet::new();
+    for group in groups {
+        if listed.contains(group) || lists_member(*group, name)? {
+            member_of.insert(*group);
+        }
+    }
+    Ok(if user.is_some() { member_of } else { BTreeSet::new() })
+}
+
+/// Whether a group's own entry lists this member. A group that is not there now was there when the configuration was
+/// read: that is no answer.
+fn lists_member(group: u32, name: &str) -> Result<bool, NssError> {
+    match Group::from_gid(Gid::from_raw(group)) {
+        Ok(Some(group)) => Ok(group.mem.iter().any(|member| member == name)),
+        Ok(None) => Err(NssError::NoGroup(group)),
+        Err(error) => Err(NssError::Failed(error)),
+    }
+}
+
+/// All entries by getpwent(3): names and uids.
 fn enumerate_all() -> HashMap<String, u32> {
+    let mut accounts = HashMap::new();
+    for_each_entry(|entry, name| {
+        accounts.entry(name.to_owned()).or_insert(entry.pw_uid);
+    });
+    accounts
+}
+
+/// The groups that some account has as its primary one, as far as NSS enumerates accounts. Not bounded in time.
+pub(crate) fn primary_groups() -> HashSet<u32> {
+    let mut groups = HashSet::new();
+    for_each_entry(|entry, _| {
+        groups.insert(entry.pw_gid);
+    });
+    groups
+}
+
+/// Looks at every entry of getpwent(3), which is one stream a process: a mutex guards it.
+#[allow(unsafe_code, reason = "nix has no getpwent")]
+fn for_each_entry(mut look: impl FnMut(&libc::passwd, &str)) {
     static STREAM: Mutex<()> = Mutex::new(());
     let _one_at_a_time = lock(&STREAM);
-    let mut accounts = HashMap::new();
     // SAFETY: setpwent takes nothing; the mutex keeps all users of the stream apart.
     unsafe { libc::setpwent() };
     loop {
@@ -271,12 +376,11 @@ fn enumerate_all() -> HashMap<String, u32> {
         // SAFETY: pw_name is a C string as long as the entry is valid.
         let name = unsafe { CStr::from_ptr(entry.pw_name) };
         if let Ok(name) = name.to_str() {
-            accounts.entry(name.to_owned()).or_insert(entry.pw_uid);
+            look(entry, name);
         }
     }
     // SAFETY: endpwent takes nothing.
     unsafe { libc::endpwent() };
-    accounts
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -317,6 +421,31 @@ mod tests {
             assert_eq!(accounts.resolve(name, settings).await, Ok(forged));
             assert_eq!(accounts.resolve_afresh(name, settings).await, Ok(answer.clone()));
             assert_eq!(accounts.resolve(name, settings).await, Ok(answer));
+        }
+    }
+
+    #[tokio::test]
+    async fn groups_are_told_by_the_account_and_by_the_groups_themselves() {
+        let accounts = Accounts::new();
+        let ask = async |name: &str, groups: &[u32]| {
+            let groups: BTreeSet<u32> = groups.iter().copied().collect();
+            let answer = accounts.member_of(name, &groups, Nss::default()).await;
+            answer.map(|groups| groups.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(ask("daemon", &[0, 1]).await, Ok(vec![1]));
+        assert_eq!(ask("bin", &[0, 1]).await, Ok(vec![]));
+        assert_eq!(ask("no-such-account", &[0, 1]).await, Ok(vec![]));
+        assert_eq!(ask("daemon", &[]).await, Ok(vec![]));
+        // What was not asked before is not answered from memory.
+        assert_eq!(ask("bin", &[2]).await, Ok(vec![2]));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_outside_of_a_group_that_cannot_be_looked_up() {
+        let gone = 4_000_000_000;
+        for name in ["root", "no-such-account"] {
+            let answer = Accounts::new().member_of(name, &BTreeSet::from([0, gone]), Nss::default()).await;
+            assert_eq!(answer, Err(NssError::NoGroup(gone)), "{name}");
         }
     }
 

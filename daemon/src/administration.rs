@@ -233,7 +233,14 @@ impl Service {
         let settings = self.settings();
         let config = &settings.config;
         let shown = config.effective(&host_name()).into_iter();
-        Ok(shown.map(|(key, value)| Setting { key: key.into(), value, origin: config.origins.origin(key) }).collect())
+        let keys = shown.map(|(key, value)| Setting { key: key.into(), value, origin: config.origins.origin(key) });
+        let rules = config.rules.iter().flat_map(|rule| {
+            let keys = rule.effective().into_iter();
+            keys.map(|(key, value)| Setting { key, value, origin: rule.origin.clone() })
+        });
+        let trusted = config.trusted_callers.iter().map(|trusted| trusted.effective());
+        let trusted = trusted.map(|(key, value, origin)| Setting { key, value, origin });
+        Ok(keys.chain(rules).chain(trusted).collect())
     }
 
     /// Lets nobody but administrators through. Who else tries is written down, counted where it is one of many.

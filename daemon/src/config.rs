@@ -4,6 +4,9 @@
 //! key and what is allowed. Every key has a default, and the defaults are the strict ones.
 
 mod effective;
+mod file;
+mod resolution;
+pub mod rules;
 mod zone;
 
 use std::fmt;
@@ -14,7 +17,12 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use verifier::{Algorithm, Digits, Limits, Period, Policy};
 
+use crate::accounts::NssError;
+use file::File;
+use rules::{Keyword, Mode, RuleText, TrustedText};
+
 pub use effective::Origins;
+pub use resolution::{PlacedRule, TrustedCaller};
 pub use zone::Zone;
 
 /// The file's default place.
@@ -44,12 +52,28 @@ pub struct Config {
     pub nss: Nss,
     /// How long the audit's table is kept.
     pub audit: Audit,
-    /// Who is asked, and when.
+    /// Whether nobody is asked at all.
+    pub mode: Keyword<Mode>,
+    /// Rules and trusted callers of the main file, until they are resolved.
+    #[serde(rename = "rule")]
+    unresolved_rules: Vec<RuleText>,
+    #[serde(rename = "trusted_caller")]
+    unresolved_callers: Vec<TrustedText>,
+    /// The rules of all files as they were typed, in the order in which they are asked.
+    #[serde(skip)]
+    pub rules: Vec<PlacedRule>,
+    /// The same, with names resolved: who is asked, and when.
     #[serde(skip)]
     pub policy: Policy,
+    /// Who else than root may verify others.
+    #[serde(skip)]
+    pub trusted_callers: Vec<TrustedCaller>,
     /// The host's time zone.
     #[serde(skip)]
     pub zone: Zone,
+    /// What is allowed but was hardly meant.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// Where in its file each of these was set.
     #[serde(skip)]
     pub origins: Origins,
@@ -115,8 +139,11 @@ pub enum ConfigError {
         /// What the system said.
         why: String,
     },
+    /// The names in the rules could not be looked up.
+    #[error("the names in the rules cannot be looked up: {0}")]
+    NameService(#[from] NssError),
     /// The file says something wrong.
-    #[error("{}:{line}:{column}: {key}{what}", path.display())]
+    #[error("{}:{line}:{column}: {rule}{key}{what}", path.display())]
     Wrong {
         /// Which file.
         path: PathBuf,
@@ -124,6 +151,8 @@ pub enum ConfigError {
         line: usize,
         /// Counted from 1.
         column: usize,
+        /// The rule that it stands in and a colon, or nothing.
+        rule: String,
         /// The key and a colon, or nothing where no key stands on the line.
         key: String,
         /// What is wrong and what is allowed.
@@ -144,8 +173,14 @@ impl Default for Config {
             throttling: Throttling::default(),
             nss: Nss::default(),
             audit: Audit::default(),
+            mode: Keyword::default(),
+            unresolved_rules: Vec::new(),
+            unresolved_callers: Vec::new(),
+            rules: Vec::new(),
             policy: Policy::default(),
+            trusted_callers: Vec::new(),
             zone: Zone::default(),
+            warnings: Vec::new(),
             origins: Origins::default(),
         }
     }
@@ -196,48 +231,40 @@ impl Throttling {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file and the rules in `conf.d` beside it, and resolves their names through the name service. That
+    /// may take as long as the name service does.
     ///
     /// # Errors
-    /// [`ConfigError`] names the file, and where it is wrong, line, column and key.
+    /// [`ConfigError`] names the file, and where it is wrong, line, column, rule and key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.into(), why: error.to_string() })?;
-        Self::parse(path, &text)
+        Self::assemble(File::read(path)?, File::read_folder(path)?)
     }
 
-    /// Reads the file, or takes the defaults where it does not exist at its default place.
+    /// Reads the file, or takes the defaults where it does not exist at its default place. `conf.d` is read in
+    /// either case.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn load_or_default(path: &Path) -> Result<Self, ConfigError> {
         if path == Path::new(DEFAULT_PATH) && matches!(path.try_exists(), Ok(false)) {
-            return Ok(Self::default());
+            return Self::assemble(File::new(path, ""), File::read_folder(path)?);
         }
         Self::load(path)
     }
 
-    /// Parses a file's text.
+    /// Parses a file's text, without those in `conf.d`.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let parsed: Self = toml::from_str(text).map_err(|error| located(path, text, &error))?;
-        Ok(Self { origins: Origins::of(path, text), ..parsed })
+        Self::assemble(File::new(path, text), Vec::new())
     }
-}
 
-/// Turns a parser's error into one that names file, line, column and key.
-fn located(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
-    let start = error.span().map_or(0, |span| span.start).min(text.len());
-    let before = text.get(..start).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
-    let line_text = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    let key = line_text.split_once('=').map(|(key, _)| format!("{}: ", key.trim())).unwrap_or_default();
-    let what = error.message().trim().replace('\n', "; ");
-    ConfigError::Wrong { path: path.into(), line, column, key, what }
+    fn assemble(main: File, parts: Vec<File>) -> Result<Self, ConfigError> {
+        let config: Self = main.parse()?;
+        let origins = Origins::of(&main.path, &main.text);
+        Ok(Self { origins, ..resolution::resolve(config, main, parts)? })
+    }
 }
 
 /// A whole number between two bounds.

@@ -49,6 +49,8 @@ use crate::store::{KeySource, MasterKey, Store};
 const SWEEP: Duration = Duration::from_secs(15);
 /// How often the audit's table is looked at for what need not be kept.
 const PRUNE: Duration = Duration::from_secs(3600);
+/// Warnings about the configuration that go to the log; all of them are told by `countersign config check`.
+const WARNINGS: usize = 20;
 /// How long the end of the process waits for what is under way.
 const FINISH: Duration = Duration::from_secs(5);
 
@@ -77,10 +79,14 @@ pub fn run(options: &Options) -> ExitCode {
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Says on standard error what is wrong with a configuration; silent where nothing is, as sshd(8) does with `-t`.
+/// Says on standard error what is wrong with a configuration, or was hardly meant; silent where nothing is, as sshd(8)
+/// does with `-t`.
 fn check_config(path: &Path) -> ExitCode {
     match Config::load_or_default(path) {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(config) => {
+            config.warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             tell(&error.to_string());
             ExitCode::FAILURE
@@ -134,7 +140,9 @@ async fn serve_until_told(
     tokio::spawn(async move {
         system::keep(&address, &on_bus, bus, |text| log.note(Severity::Notice, text)).await;
     });
-    service.record(Event::new(clock::wall(), Kind::Start, Outcome::Note)).await;
+    warn(&service, syslog);
+    let reason = service.settings().config.remarks();
+    service.record(Event { reason, ..Event::new(clock::wall(), Kind::Start, Outcome::Note) }).await;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();
@@ -197,10 +205,19 @@ async fn reload(service: &Service, syslog: &Syslog) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify(&[NotifyState::Reloading, now]);
     }
-    if let Err(error) = service.reload(None).await {
-        syslog.note(Severity::Error, &format!("the configuration stays as it was: {error}"));
+    match service.reload(None).await {
+        Ok(()) => warn(service, syslog),
+        Err(error) => syslog.note(Severity::Error, &format!("the configuration stays as it was: {error}")),
     }
     notify(&[NotifyState::Ready]);
+}
+
+/// Tells what the configuration says that was hardly meant.
+fn warn(service: &Service, syslog: &Syslog) {
+    let settings = service.settings();
+    for warning in settings.config.warnings.iter().take(WARNINGS) {
+        syslog.note(Severity::Warning, &format!("configuration: {warning}"));
+    }
 }
 
 /// The socket that the service manager hands over (sd_listen_fds(3)), or one of our own.

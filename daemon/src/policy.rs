@@ -3,11 +3,10 @@
 //!
 //! An origin is believed from root alone. What cannot be found out is an error, and an error refuses.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use verifier::policy::Occasion;
+use verifier::policy::{Occasion, is_console};
 use verifier::{Deadline, FactorOf, Rule, RuleAction, Unenrolled};
 
 use crate::accounts::NssError;
@@ -44,23 +43,32 @@ pub struct Ruling {
 }
 
 impl Service {
-    /// Finds the rule that decides about a login to `account` (its name as the name service spells it; `None` where it
-    /// knows none).
+    /// Finds the rule that decides about a login to `account`, a name that the name service knows or (`known` is
+    /// false) does not.
     ///
     /// # Errors
-    /// Where the name service does not say in which groups the account is, and a rule depends on it. Whoever asked must refuse.
-    pub async fn rule_for(&self, caller: &Caller, account: Option<&str>, origin: &Origin) -> Result<Ruling, NssError> {
+    /// Where the name service does not say in which groups the account is, and a rule depends on it. Whoever asked
+    /// must refuse.
+    pub async fn rule_for(
+        &self,
+        caller: &Caller,
+        account: &str,
+        known: bool,
+        origin: &Origin,
+    ) -> Result<Ruling, NssError> {
         let settings = self.settings();
         let (policy, now) = (&settings.config.policy, clock::wall());
         let occasion = Occasion {
-            account,
+            account: known.then_some(account),
             service: &origin.service,
             source: address(origin).map(|(address, _)| address),
-            console: false,
+            console: caller.is_root() && is_console(&origin.service, &origin.tty, &origin.rhost),
             claimed: origin.claimed,
             moment: settings.config.zone.moment(now),
         };
-        let rule = policy.decide(&occasion, &BTreeSet::new());
+        let candidates = policy.candidates(&occasion);
+        let member_of = self.accounts().member_of(account, candidates.groups(), settings.config.nss).await?;
+        let rule = candidates.decide(&member_of);
         let mut ruling = rule.map(|rule| Ruling::of(rule, now)).unwrap_or_default();
         ruling.observe |= policy.observe;
         if caller.is_root() {
@@ -70,6 +78,13 @@ impl Service {
             ruling.remember = None;
         }
         Ok(ruling)
+    }
+
+    /// Whether the configuration lets this caller verify others for this service. What it says of their origin stays a
+    /// claim.
+    pub(crate) fn is_trusted(&self, caller: &Caller, service: &str) -> bool {
+        let callers = &self.settings().config.trusted_callers;
+        callers.iter().any(|trusted| trusted.uid == caller.uid && trusted.service == service)
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Service {
 struct Core {
     config_path: PathBuf,
     settings: RwLock<Arc<Settings>>,
+    /// Held while the configuration is read, so that the last one asked for is the one in force.
+    reloading: tokio::sync::Mutex<()>,
     accounts: Accounts,
     store: Store,
     authorizer: Mutex<Authorizer>,
@@ -52,6 +54,7 @@ impl Service {
             core: Arc::new(Core {
                 config_path,
                 settings: RwLock::new(Arc::new(settings)),
+                reloading: tokio::sync::Mutex::default(),
                 accounts: Accounts::new(),
                 store,
                 authorizer: Mutex::default(),
@@ -72,11 +75,16 @@ impl Service {
     /// # Errors
     /// The new configuration is wrong; the one in force stays.
     pub async fn reload(&self, caller_uid: Option<u32>) -> Result<(), ConfigError> {
-        let loaded = Config::load_or_default(&self.core.config_path);
+        let _one_at_a_time = self.core.reloading.lock().await;
+        let path = self.core.config_path.clone();
+        let nss = self.settings().config.nss;
+        // Names in rules are looked up, which may take long: logins go on meanwhile.
+        let loaded = self.core.accounts.work_out(nss, move || Config::load_or_default(&path)).await;
+        let loaded = loaded.map_err(ConfigError::from).flatten();
         let outcome = if loaded.is_ok() { Outcome::Granted } else { Outcome::Refused };
         let mut event = Event::new(clock::wall(), Kind::Reload, outcome);
         event.caller_uid = caller_uid;
-        event.reason = loaded.as_ref().err().map(ToString::to_string);
+        event.reason = loaded.as_ref().map_or_else(|error| Some(error.to_string()), Config::remarks);
         let result = loaded.map(|config| {
             let settings = Arc::new(Settings::new(config, &self.core.store));
             *self.core.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;

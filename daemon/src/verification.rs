@@ -9,7 +9,8 @@ use std::time::Duration;
 use dbus_api::{Error, Message, Step};
 use tokio::time::Instant;
 use verifier::{
-    Decision, Factor, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Unenrolled, Verdict,
+    Decision, Factor, FactorOf, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Unenrolled,
+    Verdict,
 };
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
@@ -50,7 +51,10 @@ pub struct Verifications {
 #[derive(Clone, Debug)]
 struct Open {
     caller: Caller,
+    /// Whose code is asked for.
     subject: Subject,
+    /// The account that is logged in to, where it is another one.
+    login_to: Option<String>,
     origin: Origin,
     /// What the policy says about it.
     ruling: Ruling,
@@ -168,8 +172,14 @@ impl Service {
         self.verifications().admit(&caller)?;
         let settings = self.settings();
         let ruling = self.ruling(&caller, &subject, &origin).await?;
+        let (subject, login_to) = match ruling.factor_of {
+            FactorOf::Ruser if caller.is_root() => {
+                (self.who_asks(&caller, &subject, &origin, &ruling).await?, Some(subject.name))
+            }
+            _ => (subject, None),
+        };
         let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
-        let open = Open { caller, subject, origin, ruling, tries, ends: Instant::now() + PATIENCE };
+        let open = Open { caller, subject, login_to, origin, ruling, tries, ends: Instant::now() + PATIENCE };
         match self.opening(&open, &settings).await? {
             opening if open.ruling.observe => {
                 self.record(open.noted(opening.would())).await;
@@ -280,11 +290,12 @@ impl Service {
                 return Err(error);
             }
         };
+        let any = caller.is_root() || self.is_trusted(caller, &origin.service);
         match account {
-            Some(account) if caller.is_root() || account.uid == caller.uid => {
+            Some(account) if any || account.uid == caller.uid => {
                 Ok(Subject { name: account.name, uid: Some(account.uid) })
             }
-            None if caller.is_root() => Ok(Subject { name: user.to_owned(), uid: None }),
+            None if any => Ok(Subject { name: user.to_owned(), uid: None }),
             _ => {
                 let mut event = refused(user, origin, caller.uid, "not-own-account");
                 event.kind = Kind::Access;
@@ -296,12 +307,38 @@ impl Service {
 
     /// What the policy says about this login. Where that cannot be found out, it is refused and nothing charged.
     async fn ruling(&self, caller: &Caller, subject: &Subject, origin: &Origin) -> Result<Ruling, Error> {
-        let known = subject.uid.map(|_| subject.name.as_str());
-        match self.rule_for(caller, known, origin).await {
+        match self.rule_for(caller, &subject.name, subject.uid.is_some(), origin).await {
             Ok(ruling) => Ok(ruling),
             Err(error) => {
                 self.record_coalesced(refused(&subject.name, origin, caller.uid, "name-service")).await;
                 Err(Error::Unavailable(error.to_string()))
+            }
+        }
+    }
+
+    /// The account that asks for the login, as root's service names it (`PAM_RUSER`). Beside a remote host it would be
+    /// an account of that host.
+    async fn who_asks(
+        &self,
+        caller: &Caller,
+        login_to: &Subject,
+        origin: &Origin,
+        ruling: &Ruling,
+    ) -> Result<Subject, Error> {
+        let refused = |reason| {
+            let event = refused(&login_to.name, origin, caller.uid, reason);
+            Event { rule: ruling.rule.clone(), ..event }
+        };
+        if origin.ruser.is_empty() || !origin.rhost.is_empty() {
+            self.record(refused("no-ruser")).await;
+            return Err(Error::Unavailable("this service does not say which account of this host asks".into()));
+        }
+        match self.resolve(&origin.ruser).await {
+            Ok(Some(account)) => Ok(Subject { name: account.name, uid: Some(account.uid) }),
+            Ok(None) => Ok(Subject { name: origin.ruser.clone(), uid: None }),
+            Err(error) => {
+                self.record_coalesced(refused("name-service")).await;
+                Err(error)
             }
         }
     }
@@ -471,10 +508,12 @@ impl Open {
         if let Verdict::Granted(factor) = decision.verdict {
             event.outcome = Outcome::Granted;
             event.authenticator = label;
-            event.reason = match factor {
+            let left = match factor {
                 Factor::RecoveryCode { left } => Some(format!("{left} recovery codes left")),
                 Factor::Authenticator(_) => None,
             };
+            let login_to = self.login_to.as_ref().map(|name| format!("for the account {name}"));
+            event.reason = left.into_iter().chain(login_to).reduce(|left, login_to| format!("{left}, {login_to}"));
         }
         let mut events = vec![event];
         events.extend(self.consequences(&decision));

@@ -3,6 +3,8 @@
 //! Rules come from root's configuration, parsed and resolved by the daemon. What is known of a login comes from its
 //! caller: from any other than root it is a claim, and claims open nothing here.
 
+mod console;
+mod index;
 mod network;
 mod schedule;
 mod shadow;
@@ -12,17 +14,26 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::WallTime;
+use index::Index;
 
+pub use console::is_console;
 pub use network::{Network, NetworkError};
 pub use schedule::{Days, Moment, Schedule, Span, SpanError, Weekday};
 
 /// All rules, in the order in which they are asked: the first one that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// The rules.
-    pub rules: Vec<Rule>,
+    rules: Vec<Rule>,
+    index: Index,
     /// Whether nobody is asked, whatever the rules say.
     pub observe: bool,
+}
+
+/// The rules that can decide about one login, in their order; which of them does depends on the account's groups.
+#[derive(Clone, Debug)]
+pub struct Candidates<'a> {
+    rules: Vec<&'a Rule>,
+    groups: BTreeSet<u32>,
 }
 
 /// One rule: when it applies and what it asks for.
@@ -71,9 +82,9 @@ pub struct Conditions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups {
     /// The account is in one of these; empty: it need not be in any.
-    pub any: BTreeSet<u32>,
+    pub any: Vec<u32>,
     /// The account is in none of these.
-    pub none: BTreeSet<u32>,
+    pub none: Vec<u32>,
 }
 
 /// What a rule does with a login.
@@ -125,7 +136,7 @@ pub struct Deadline {
     pub at: WallTime,
 }
 
-/// One login, as far as rules look at it. Membership of groups is asked for apart ([`Policy::groups_wanted`]),
+/// One login, as far as rules look at it. Membership of groups is asked for apart ([`Candidates::groups`]),
 /// because it costs a look-up.
 #[derive(Clone, Copy, Debug)]
 pub struct Occasion<'a> {
@@ -145,31 +156,80 @@ pub struct Occasion<'a> {
 }
 
 impl Policy {
-    /// The first rule that matches, for an account that is in these groups among [`Policy::groups_wanted`]. Where
-    /// none matches, a code is required and an account without an authenticator refused.
+    /// These rules, in this order.
     #[must_use]
-    pub fn decide(&self, occasion: &Occasion<'_>, member_of: &BTreeSet<u32>) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.may_match(occasion) && rule.conditions.groups.admit(member_of))
+    pub fn new(rules: Vec<Rule>, observe: bool) -> Self {
+        Self { index: Index::of(&rules), rules, observe }
     }
 
-    /// The groups of which it must be known whether the account is in them before [`Policy::decide`] can be trusted.
+    /// The rules, in their order.
     #[must_use]
-    pub fn groups_wanted(&self, occasion: &Occasion<'_>) -> BTreeSet<u32> {
-        let mut wanted = BTreeSet::new();
-        for rule in self.rules.iter().filter(|rule| rule.may_match(occasion)) {
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules that match this login but for its groups, up to the first one that asks for none.
+    #[must_use]
+    pub fn candidates(&self, occasion: &Occasion<'_>) -> Candidates<'_> {
+        let source = occasion.source.map(|source| (source, u8::MAX));
+        let (mut rules, mut wanted) = (Vec::new(), Wanted::default());
+        for place in self.index.find(occasion.account, Some(occasion.service), source) {
+            let Some(rule) = self.rules.get(place).filter(|rule| rule.may_match(occasion)) else { continue };
+            rules.push(rule);
             let groups = &rule.conditions.groups;
             if groups.is_any() {
                 break;
             }
-            wanted.extend(groups.any.union(&groups.none));
+            groups.any.iter().for_each(|group| wanted.add(*group));
+            groups.none.iter().for_each(|group| wanted.add(*group));
         }
-        wanted
+        Candidates { rules, groups: wanted.groups.into_iter().collect() }
     }
 
     /// Rules that can never decide because an earlier one matches whatever they match: each with that one.
     #[must_use]
     pub fn shadowed(&self) -> Vec<(&Rule, &Rule)> {
-        shadow::find(&self.rules)
+        shadow::find(&self.rules, &self.index)
+    }
+}
+
+/// Collects groups. Thousands of rules name few groups again and again: one that was just added is passed over, so that
+/// a set is made of few.
+struct Wanted {
+    groups: Vec<u32>,
+    lately: [Option<u32>; 256],
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { groups: Vec::new(), lately: [None; 256] }
+    }
+}
+
+impl Wanted {
+    fn add(&mut self, group: u32) {
+        let slot = usize::try_from(group).unwrap_or(0) % self.lately.len();
+        let Some(lately) = self.lately.get_mut(slot) else { return };
+        if *lately != Some(group) {
+            *lately = Some(group);
+            self.groups.push(group);
+        }
+    }
+}
+
+impl<'a> Candidates<'a> {
+    /// The groups of which it must be known whether the account is in them before [`Candidates::decide`] can be
+    /// trusted.
+    #[must_use]
+    pub fn groups(&self) -> &BTreeSet<u32> {
+        &self.groups
+    }
+
+    /// The first rule that matches an account that is in these groups among [`Candidates::groups`], and in no other of
+    /// them. Where none matches, a code is required and an account without an authenticator refused.
+    #[must_use]
+    pub fn decide(&self, member_of: &BTreeSet<u32>) -> Option<&'a Rule> {
+        self.rules.iter().find(|rule| rule.conditions.groups.admit(member_of)).copied()
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
 struct ReportedCheck {
     ok: bool,
     error: Option<String>,
+    warnings: Vec<String>,
 }
 
 /// One setting as `config show --json` prints it.
@@ -56,18 +57,23 @@ pub(super) fn check(arguments: &ConfigCheck, output: &Output) -> Result<(), Fail
     };
     let ended = command.output().map_err(|error| cannot_run(&error.to_string()))?;
     let said = String::from_utf8_lossy(&ended.stderr);
-    let said = printable(said.trim().trim_start_matches("countersignd: "));
-    let error = match ended.status.code() {
-        Some(0) => None,
-        Some(1) => Some(said),
-        _ => return Err(cannot_run(said.lines().next().unwrap_or("it ended early"))),
+    let line = |line: &str| printable(line.trim_start_matches("countersignd: ").trim_start_matches("warning: "));
+    let lines: Vec<String> = said.lines().filter(|line| !line.trim().is_empty()).map(line).collect();
+    let (error, warnings) = match ended.status.code() {
+        Some(0) => (None, lines),
+        Some(1) => (Some(lines.join(" ")), Vec::new()),
+        _ => return Err(cannot_run(lines.first().map_or("it ended early", String::as_str))),
     };
     if arguments.json {
         let ok = error.is_none();
-        output.json(&ReportedCheck { ok, error })?;
+        output.json(&ReportedCheck { ok, error, warnings })?;
         return if ok { Ok(()) } else { Err(Failure::silent()) };
     }
     match error {
+        None if !warnings.is_empty() => {
+            output.say("The configuration can be put in force, but some of it was hardly meant:")?;
+            warnings.iter().try_for_each(|warning| output.say(&format!("- {warning}")))
+        }
         None => output.say("The configuration is right. To put it in force: sudo systemctl reload countersignd"),
         Some(error) => Err(Failure::refused(error)),
     }

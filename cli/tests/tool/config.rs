@@ -25,7 +25,18 @@ fn a_right_configuration_is_said_to_be_right() {
     let noted = std::fs::read_to_string(stage.directory.path().join("noted")).unwrap();
     assert!(noted.starts_with("--check-config --config ./some.toml\n"), "{noted}");
     let json: Value = serde_json::from_str(&check(&stage, "exit 0", &["--json"]).out).unwrap();
-    assert_eq!(json, json!({"ok": true, "error": null}));
+    assert_eq!(json, json!({"ok": true, "error": null, "warnings": []}));
+}
+
+#[test]
+fn what_was_hardly_meant_is_told_and_is_no_error() {
+    let stage = Stage::without_service();
+    let script = "printf 'countersignd: warning: one\ncountersignd: warning: \033[2J two\n' >&2";
+    let outcome = check(&stage, script, &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.out.contains("- one\n- \\u{1b}[2J two\n"), "{outcome:?}");
+    let json: Value = serde_json::from_str(&check(&stage, script, &["--json"]).out).unwrap();
+    assert_eq!(json, json!({"ok": true, "error": null, "warnings": ["one", "\\u{1b}[2J two"]}));
 }
 
 #[test]

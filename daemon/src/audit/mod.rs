@@ -211,6 +211,8 @@ impl Event {
             (_, Outcome::Refused) | (Kind::Lock | Kind::Disable | Kind::Store, Outcome::Note) => {
                 syslog::Severity::Warning
             }
+            // Nobody is asked, or a rule is hardly meant as it stands.
+            (Kind::Start | Kind::Reload, _) if self.reason.is_some() => syslog::Severity::Warning,
             // Somebody lost a phone, or somebody found the sheet of paper.
             (Kind::Verification, _) if self.authenticator.as_deref() == Some(RECOVERY_CODE) => syslog::Severity::Notice,
             (Kind::Verification, _) => syslog::Severity::Info,

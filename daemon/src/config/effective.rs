@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Audit, Config, Enrolment, Label, Locks, Nss, Prompt, Size, Throttling, spell};
+use super::rules::{GroupName, Listed, Name, RuleText, Words as _};
+use super::{Audit, Config, Enrolment, Label, Locks, Nss, PlacedRule, Prompt, Size, Throttling, TrustedCaller, spell};
 
 /// On which line of the file each key stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,24 @@ fn note(text: &str, section: &str, table: &DeTable<'_>, lines: &mut BTreeMap<Str
 }
 
 impl Config {
+    /// What whoever reads the log must not overlook: that nobody is asked, and how much was hardly meant.
+    #[must_use]
+    pub fn remarks(&self) -> Option<String> {
+        let rules: Vec<_> = self.policy.rules().iter().filter(|rule| rule.observe).map(|rule| &rule.name).collect();
+        let mut remarks = Vec::new();
+        if self.policy.observe {
+            remarks.push("OBSERVING: nobody is asked for a second factor (mode = \"observe\")".to_owned());
+        } else if let Some(first) = rules.first() {
+            let others = rules.len() - 1;
+            remarks
+                .push(format!("OBSERVING: nobody is asked by rule {first:?} and {others} others (mode = \"observe\")"));
+        }
+        if !self.warnings.is_empty() {
+            remarks.push(format!("{} warnings, see countersign config check", self.warnings.len()));
+        }
+        (!remarks.is_empty()).then(|| remarks.join("; "))
+    }
+
     /// Every key with its value as TOML, in the order of the file that the README shows. `host` is what stands in
     /// for an issuer that is not set.
     #[must_use]
@@ -65,8 +85,14 @@ impl Config {
             throttling,
             nss,
             audit,
+            mode,
+            unresolved_rules: _,
+            unresolved_callers: _,
+            rules: _,
             policy: _,
+            trusted_callers: _,
             zone: _,
+            warnings: _,
             origins: _,
         } = self;
         let Prompt(prompt) = prompt;
@@ -82,6 +108,7 @@ impl Config {
             ("notices", notices.to_string()),
             ("self_enrolment", self_enrolment.to_string()),
             ("issuer", quote(issuer.as_ref().map_or(host, |Label(issuer)| issuer))),
+            ("mode", quote(mode.0.word())),
             ("enrolment.algorithm", quote(algorithm.name())),
             ("enrolment.digits", digits.number().to_string()),
             ("enrolment.period", quote(&spell(period.seconds().into()))),
@@ -95,6 +122,76 @@ impl Config {
             ("audit.max_size", size(*max_size)),
         ]
     }
+}
+
+impl PlacedRule {
+    /// Its keys as `rule.NAME.KEY`, each with its value as TOML.
+    #[must_use]
+    pub fn effective(&self) -> Vec<(String, String)> {
+        let RuleText {
+            name,
+            accounts,
+            groups,
+            services,
+            networks,
+            console,
+            times,
+            days,
+            action,
+            unenrolled,
+            enroll_by,
+            remember,
+            fresh,
+            tries,
+            factor_of,
+            mode,
+        } = &self.text;
+        let group = |group: &Spanned<GroupName>| {
+            let GroupName { excluded, name } = group.get_ref();
+            quote(&format!("{}{name}", if *excluded { "!" } else { "" }))
+        };
+        let name_of = |Name(name): &Name| quote(name);
+        let values = [
+            ("accounts", accounts.as_ref().map(|list| list.show(name_of))),
+            ("groups", groups.as_ref().map(|list| list.show(group))),
+            ("services", services.as_ref().map(|list| list.show(name_of))),
+            ("networks", networks.as_ref().map(|list| list.show(|one| quote(&one.0.to_string())))),
+            ("console", console.map(|value| value.to_string())),
+            ("times", times.as_ref().map(|list| list.get_ref().show(|one| quote(&one.0.to_string())))),
+            ("days", days.as_ref().map(|list| list.get_ref().show(|day| quote(day.0.name())))),
+            ("action", Some(quote(action.0.word()))),
+            ("unenrolled", unenrolled.map(|value| quote(value.0.word()))),
+            ("enroll_by", enroll_by.as_ref().map(|day| day.get_ref().0.to_string())),
+            ("remember", remember.map(|span| time(&span.0))),
+            ("fresh", fresh.map(|value| value.to_string())),
+            ("tries", tries.map(|tries| tries.0.to_string())),
+            ("factor_of", factor_of.as_ref().map(|of| quote(of.get_ref().0.word()))),
+            ("mode", mode.map(|mode| quote(mode.0.word()))),
+        ];
+        let name = key(&name.get_ref().0);
+        let given = values.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        given.map(|(key, value)| (format!("rule.{name}.{key}"), value)).collect()
+    }
+}
+
+impl TrustedCaller {
+    /// As `trusted_caller.ACCOUNT.service`, its value as TOML, and its origin.
+    #[must_use]
+    pub fn effective(&self) -> (String, String, String) {
+        (format!("trusted_caller.{}.service", key(&self.account)), quote(&self.service), self.origin.clone())
+    }
+}
+
+impl<T> Listed<T> {
+    fn show(&self, one: impl Fn(&T) -> String) -> String {
+        format!("[{}]", self.0.iter().map(one).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A key of TOML, quoted where it must be.
+fn key(text: &str) -> String {
+    let bare = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if bare { text.to_owned() } else { quote(text) }
 }
 
 /// A basic string of TOML; the text holds no control characters.
@@ -120,7 +217,7 @@ mod tests {
 
     const FILE: &str = "/etc/countersign/countersign.toml";
     const EVERY_KEY: &str = "prompt = \"Say \\\"C:\\\\\\\" \"\ntries = 3\nfail_delay = \"0s\"\n\
-        notices = false\nself_enrolment = true\nissuer = \"Example\"\n\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
+        notices = false\nself_enrolment = true\nissuer = \"Example\"\nmode = \"observe\"\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
         [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"90s\", \"1h\"]\ndisable_after = 100\n\
         [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n";
 

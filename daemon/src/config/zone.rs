@@ -1,5 +1,8 @@
 //! The host's time zone, as it stood when the configuration was read.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday as CivilWeekday};
 use jiff::tz::TimeZone;
@@ -17,12 +20,21 @@ impl Default for Zone {
 }
 
 impl Zone {
-    /// The zone of `/etc/localtime` (tzset(3)).
+    /// The zone of `/etc/localtime`; UTC where there is no such file (localtime(5)).
     ///
     /// # Errors
-    /// Where it cannot be told, with the reason.
+    /// Where the file cannot be read or is no time zone, with the reason.
     pub(super) fn of_host() -> Result<Self, String> {
-        TimeZone::try_system().map(Self).map_err(|error| error.to_string())
+        Self::read(Path::new("/etc/localtime"))
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let data = match std::fs::read(path) {
+            Ok(data) => data,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        TimeZone::tzif("", &data).map(Self).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// What the clock on the wall shows.
@@ -57,5 +69,61 @@ fn weekday(day: CivilWeekday) -> Weekday {
         CivilWeekday::Friday => Weekday::Friday,
         CivilWeekday::Saturday => Weekday::Saturday,
         CivilWeekday::Sunday => Weekday::Sunday,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// A zone from tzdata's database.
+    fn zone(name: &str) -> Zone {
+        Zone::read(&Path::new("/usr/share/zoneinfo").join(name)).unwrap()
+    }
+
+    fn at(seconds: u64) -> WallTime {
+        WallTime::from_seconds(seconds)
+    }
+
+    fn clock(zone: &Zone, seconds: u64) -> (u16, u16) {
+        let minute = zone.moment(at(seconds)).minute;
+        (minute / 60, minute % 60)
+    }
+
+    #[test]
+    fn the_clock_on_the_wall_follows_the_zone_through_its_changes() {
+        // By date(1): TZ=Europe/Berlin date -d '2026-03-29 01:59:59' +%s and so on.
+        let berlin = zone("Europe/Berlin");
+        assert_eq!(clock(&berlin, 1_774_745_999), (1, 59));
+        assert_eq!(clock(&berlin, 1_774_746_000), (3, 0));
+        assert_eq!(clock(&berlin, 1_792_889_999), (2, 59));
+        assert_eq!(clock(&berlin, 1_792_890_000), (2, 0));
+        assert_eq!(berlin.moment(at(1_792_890_000)).weekday, Weekday::Sunday);
+        assert_eq!(clock(&Zone::default(), 1_774_745_999), (0, 59));
+    }
+
+    #[test]
+    fn a_deadline_is_the_first_moment_of_its_day() {
+        let deadline = |zone: &str, date: &str| self::zone(zone).deadline(date.parse().unwrap()).unwrap().at;
+        assert_eq!(deadline("Europe/Berlin", "2027-01-31"), at(1_801_350_000));
+        assert_eq!(deadline("America/New_York", "2027-01-31"), at(1_801_371_600));
+        // Midnight does not exist there on that day: the clocks go from 23:59:59 to 01:00.
+        assert_eq!(deadline("America/Santiago", "2026-09-06"), at(1_788_667_200));
+        assert_eq!(Zone::default().deadline("1969-12-31".parse().unwrap()).unwrap().at, at(0));
+    }
+
+    #[test]
+    fn a_host_without_a_zone_is_in_utc_and_a_broken_one_is_told() {
+        assert_eq!(Zone::read(Path::new("/nonexistent")), Ok(Zone::default()));
+        assert!(Zone::read(Path::new("/etc/passwd")).unwrap_err().starts_with("/etc/passwd: "));
+        assert!(Zone::read(Path::new("/etc")).is_err());
+    }
+
+    #[test]
+    fn the_farthest_moments_are_no_reason_to_panic() {
+        for at in [WallTime(0), WallTime(u64::MAX), WallTime(i64::MAX.unsigned_abs())] {
+            zone("Asia/Tokyo").moment(at);
+        }
     }
 }

@@ -11,6 +11,12 @@ use verifier::WallTime;
 use crate::scene::{OTHER, OWNER, Peer, Scene, code, steady_step, wrong_code};
 
 const CONFIGURATION: &str = "fail_delay = \"0s\"\n[throttling]\ndisable_after = 4\n";
+/// A rule for each way in which the policy decides without a code, by services of those names.
+const RULES: &str = "[[rule]]\nname = \"deploy\"\nservices = [\"skip\"]\naction = \"skip\"\n\
+    [[rule]]\nname = \"closed\"\nservices = [\"deny\"]\naction = \"deny\"\n\
+    [[rule]]\nname = \"staff\"\nservices = [\"remind\"]\nunenrolled = \"remind\"\n\
+    [[rule]]\nname = \"guests\"\nservices = [\"pass\"]\nunenrolled = \"pass\"\n\
+    [[rule]]\nname = \"su\"\nservices = [\"su\"]\nfactor_of = \"ruser\"\n";
 const HOST: &str = "192.0.2.7";
 
 fn sshd() -> Origin {
@@ -61,6 +67,39 @@ async fn log_in_in_every_way(scene: &Scene, root: &Peer) {
     other.admin.unlock(OWNER.0).await.unwrap_err();
     guess_over_many_accounts(root).await;
     lock_and_disable(root, &phone).await;
+}
+
+/// What rules do.
+async fn follow_rules(scene: &Scene, root: &Peer) {
+    let enforced = format!("{CONFIGURATION}{RULES}");
+    std::fs::write(&scene.config, &enforced).unwrap();
+    root.admin.reload().await.unwrap();
+    let at = |service: &str| Origin { service: Some(service.to_owned()), ..sshd() };
+    for service in ["skip", "remind", "pass"] {
+        root.verifier.begin("proxy", &at(service)).await.unwrap();
+    }
+    let (id, _) = root.verifier.begin("proxy", &at("deny")).await.unwrap();
+    root.verifier.respond(id, "123456").await.unwrap();
+    root.verifier.begin("proxy", &at("su")).await.unwrap_err();
+    let wrong = wrong_code(&scene.enrol("man").await);
+    for _ in 0..3 {
+        login(root, "man", &wrong).await;
+    }
+    let enroll = "[[rule]]\nname = \"new\"\nservices = [\"enroll\"]\nunenrolled = \"enroll\"\n";
+    std::fs::write(&scene.config, format!("mode = \"observe\"\n{enforced}{enroll}")).unwrap();
+    root.admin.reload().await.unwrap();
+    for service in ["sshd", "deny", "remind", "pass", "enroll"] {
+        root.verifier.begin("proxy", &at(service)).await.unwrap();
+    }
+    root.verifier.begin("man", &sshd()).await.unwrap();
+    root.admin.unlock("man").await.unwrap();
+    root.verifier.begin("man", &sshd()).await.unwrap();
+    root.verifier.begin("man", &Origin { rhost: Some("198.51.100.7".into()), ..sshd() }).await.unwrap();
+    root.admin.disable("man").await.unwrap();
+    root.verifier.begin("man", &sshd()).await.unwrap();
+    root.admin.enable("man").await.unwrap();
+    std::fs::write(&scene.config, CONFIGURATION).unwrap();
+    root.admin.reload().await.unwrap();
 }
 
 async fn login_of_another_uid(scene: &Scene, root: &Peer) {
@@ -191,6 +230,7 @@ async fn the_examples_in_the_docs_are_what_happens() {
     let scene = Scene::new(CONFIGURATION);
     let root = scene.connect(0).await;
     log_in_in_every_way(&scene, &root).await;
+    follow_rules(&scene, &root).await;
     change_everything(&scene, &root).await;
     note_what_cannot_be_played(&scene).await;
     scene.enrol("sys").await;
@@ -229,6 +269,8 @@ fn every_row_has_its_example(page: &str, lines: &[String]) {
         assert!(lines.iter().any(|line| line.starts_with(&format!("event={event} "))), "no example of {event}");
     }
     let reason = |line: &String| Some(line.split_once("reason=\"")?.1.split_once('"')?.0.to_owned());
+    let notes = lines.iter().filter(|line| line.starts_with("event=verification outcome=note"));
+    assert_eq!(rows("| `reason` | what happens or would happen"), notes.filter_map(reason).collect());
     let refusals = lines.iter().filter(|line| line.starts_with("event=verification outcome=refused"));
     assert_eq!(rows("| `reason` | what happened"), refusals.filter_map(reason).collect());
 }

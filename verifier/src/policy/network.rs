@@ -39,11 +39,29 @@ pub enum NetworkError {
 }
 
 impl Network {
+    /// The network of this address and length; `None` where the address has fewer bits. IPv4-mapped IPv6 is IPv4.
+    #[must_use]
+    pub fn around(address: IpAddr, prefix: u8) -> Option<Self> {
+        let address = masked(address.to_canonical(), prefix)?;
+        Some(Self { address, prefix })
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits of an address count.
+    #[must_use]
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether the address is in this network; IPv4-mapped IPv6 is IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        masked(address.to_canonical(), self.prefix) == Some(self.address)
-            && address.to_canonical().is_ipv4() == self.address.is_ipv4()
+        Self::around(address, self.prefix).is_some_and(|network| network == *self)
     }
 
     /// Whether every address of `other` is in this one.

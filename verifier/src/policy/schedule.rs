@@ -1,5 +1,6 @@
 //! Days and times of day. The daemon tells the civil time in the host's zone; nothing here knows of zones.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// Minutes of a day.
@@ -81,10 +82,14 @@ impl Schedule {
 
     /// Whether every moment of `other` is in this one. A `false` may be wrong where spans adjoin.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        let always = [Span { start: 0, end: DAY }];
-        let wanted = if other.times.is_empty() { &always[..] } else { &other.times };
+        if self.is_always() {
+            return true;
+        }
+        let day = [Span { start: 0, end: DAY }];
+        let spans = |schedule: &Self| if schedule.times.is_empty() { day.to_vec() } else { schedule.times.clone() };
+        let (wide, narrow) = (spans(self), spans(other));
         let days = self.days.is_every() || (!other.days.is_every() && other.days.0 & !self.days.0 == 0);
-        days && (self.times.is_empty() || wanted.iter().all(|span| self.times.iter().any(|wide| wide.covers(span))))
+        days && narrow.iter().all(|span| wide.iter().any(|wide| wide.covers(span)))
     }
 }
 
@@ -119,15 +124,27 @@ impl Weekday {
         Self::ALL.into_iter().zip(Self::NAMES).find(|(_, known)| *known == name).map(|(day, _)| day)
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut named = Self::ALL.into_iter().zip(Self::NAMES);
+        named.find(|(day, _)| *day == self).map_or("", |(_, name)| name)
+    }
+
     fn bit(self) -> u8 {
         1 << (self as u8)
     }
 
     fn before(self) -> Self {
-        let days = Self::ALL.into_iter().chain([Self::Monday]);
-        days.zip(Self::ALL.into_iter().skip(1).chain([Self::Monday]))
-            .find(|(_, next)| *next == self)
-            .map_or(self, |(day, _)| day)
+        match self {
+            Self::Monday => Self::Sunday,
+            Self::Tuesday => Self::Monday,
+            Self::Wednesday => Self::Tuesday,
+            Self::Thursday => Self::Wednesday,
+            Self::Friday => Self::Thursday,
+            Self::Saturday => Self::Friday,
+            Self::Sunday => Self::Saturday,
+        }
     }
 }
 
@@ -145,13 +162,21 @@ impl Span {
         (minute < end).then(|| moment.weekday.before())
     }
 
+    /// Whether every moment of `other` is in this one, and belongs to the same day.
     fn covers(self, other: &Self) -> bool {
-        // Measured from this one's start, so that midnight is nothing special. A span that began on another day
-        // belongs to another day: both must begin on the same.
-        let length = |from: u16, to: u16| if to > from { to - from } else { DAY - from + to };
-        other.start >= self.start
-            && length(self.start, other.start.max(self.start)) % DAY + length(other.start, other.end)
-                <= length(self.start, self.end)
+        self.start <= other.start && other.last() <= self.last()
+    }
+
+    /// The end, in minutes since midnight of the day on which the span begins.
+    fn last(self) -> u16 {
+        if self.end > self.start { self.end } else { self.end + DAY }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, end } = self;
+        write!(f, "{:02}:{:02}-{:02}:{:02}", start / 60, start % 60, end / 60, end % 60)
     }
 }
 
@@ -181,4 +206,94 @@ fn minute(text: &str) -> Option<u16> {
     let (hour, minute) = (number(hour)?, number(minute)?);
     let at = hour.checked_mul(60)?.checked_add(minute)?;
     (minute < 60 && at <= DAY).then_some(at)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn schedule(days: &[Weekday], times: &[&str]) -> Schedule {
+        let mut set = Days::default();
+        days.iter().for_each(|day| set.insert(*day));
+        Schedule { days: set, times: times.iter().map(|text| text.parse().unwrap()).collect() }
+    }
+
+    fn at(weekday: Weekday, time: &str) -> Moment {
+        Moment { weekday, minute: minute(time).unwrap() }
+    }
+
+    #[test]
+    fn a_span_holds_from_its_start_up_to_its_end() {
+        let office = schedule(&[], &["08:00-18:00"]);
+        for (time, holds) in [("07:59", false), ("08:00", true), ("17:59", true), ("18:00", false)] {
+            assert_eq!(office.holds(&at(Weekday::Monday, time)), holds, "{time}");
+        }
+        assert!(schedule(&[], &["00:00-24:00"]).holds(&at(Weekday::Sunday, "23:59")));
+    }
+
+    #[test]
+    fn a_span_over_midnight_belongs_to_the_day_on_which_it_begins() {
+        let night = schedule(&[Weekday::Friday], &["22:00-06:00"]);
+        for (day, time, holds) in [
+            (Weekday::Friday, "05:59", false),
+            (Weekday::Friday, "21:59", false),
+            (Weekday::Friday, "22:00", true),
+            (Weekday::Saturday, "00:00", true),
+            (Weekday::Saturday, "05:59", true),
+            (Weekday::Saturday, "06:00", false),
+            (Weekday::Saturday, "22:00", false),
+        ] {
+            assert_eq!(night.holds(&at(day, time)), holds, "{day:?} {time}");
+        }
+        assert!(schedule(&[Weekday::Sunday], &["22:00-06:00"]).holds(&at(Weekday::Monday, "01:00")));
+    }
+
+    #[test]
+    fn days_alone_hold_all_day_and_none_means_every_day() {
+        assert!(schedule(&[Weekday::Monday], &[]).holds(&at(Weekday::Monday, "00:00")));
+        assert!(!schedule(&[Weekday::Monday], &[]).holds(&at(Weekday::Tuesday, "00:00")));
+        assert!(schedule(&[], &[]).is_always() && schedule(&Weekday::ALL, &[]).is_always());
+    }
+
+    #[test]
+    fn a_mistyped_span_is_refused_with_what_is_allowed() {
+        for text in [
+            "",
+            "-",
+            "8:00-18:00",
+            "08:00",
+            "08:00-25:00",
+            "08:60-09:00",
+            "24:00-06:00",
+            "08:00-24:01",
+            "08:00 - 09:00",
+        ] {
+            assert_eq!(text.parse::<Span>(), Err(SpanError::NotASpan(text.to_owned())), "{text}");
+        }
+        assert_eq!("08:00-08:00".parse::<Span>(), Err(SpanError::Empty("08:00-08:00".to_owned())));
+        for text in ["08:00-18:00", "22:00-06:00", "00:00-24:00"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn whatever_covers_a_schedule_holds_whenever_it_holds() {
+        let lists: [&[Weekday]; 4] = [&[], &[Weekday::Monday], &[Weekday::Monday, Weekday::Sunday], &Weekday::ALL];
+        let times: [&[&str]; 6] =
+            [&[], &["08:00-18:00"], &["09:00-12:00"], &["22:00-06:00"], &["23:00-01:00"], &["00:00-24:00"]];
+        let all: Vec<_> = lists.iter().flat_map(|days| times.iter().map(|times| schedule(days, times))).collect();
+        let mut covering = 0;
+        for (wide, narrow) in all.iter().flat_map(|wide| all.iter().map(move |narrow| (wide, narrow))) {
+            if !wide.covers(narrow) {
+                continue;
+            }
+            covering += 1;
+            for (weekday, hour) in Weekday::ALL.iter().flat_map(|day| (0..24).map(move |hour| (*day, hour))) {
+                let moment = Moment { weekday, minute: hour * 60 };
+                assert!(!narrow.holds(&moment) || wide.holds(&moment), "{wide:?} {narrow:?} {moment:?}");
+            }
+        }
+        assert!(covering > all.len() * 3, "{covering}");
+    }
 }

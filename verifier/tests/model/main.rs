@@ -11,6 +11,7 @@
 mod clocks;
 mod decisions;
 mod failures;
+mod policy;
 mod throttling;
 
 use proptest::test_runner::{Config, RngSeed};
