@@ -141,8 +141,9 @@ pub(crate) enum Algorithm {
     countersign status\n  \
     sudo countersign status alice\n\n\
     With --json it prints one object: account, state (active, locked, disabled or not-enrolled), locked_for (seconds \
-    or null), failures, recovery_codes_left, and authenticators, a list of: id, label, kind, algorithm, digits, period \
-    (seconds; null for hotp), active, created, last_used (times in UTC, or null).")]
+    or null), failures, recovery_codes_left, enroll_by (the day from which a second factor is needed, or null), and \
+    authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, created, \
+    last_used (times in UTC, or null).")]
 pub(crate) struct Status {
     /// The account; by default your own. Under sudo it must be named
     pub(crate) user: Option<String>,

@@ -71,7 +71,7 @@ impl Service {
         let name = self.stored_name(user).await?;
         let record = self.store().read(&name).await.map_err(|error| unavailable(&error))?;
         let record = record.ok_or_else(|| nothing_stored(&name))?;
-        Ok(summary::of(&name, Some(&record), &clock::now()))
+        Ok(self.with_deadline(summary::of(&name, Some(&record), &clock::now())).await)
     }
 
     /// Lifts a lock; the count of consecutive failures stays.

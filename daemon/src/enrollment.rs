@@ -161,7 +161,16 @@ impl Service {
     pub async fn enrolled(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
         let account = self.own_account(caller, user).await?;
         let record = self.store().read(&account.name).await.map_err(|error| unavailable(&error))?;
-        Ok(summary::of(&account.name, record.as_ref(), &clock::now()))
+        Ok(self.with_deadline(summary::of(&account.name, record.as_ref(), &clock::now())).await)
+    }
+
+    /// Adds until when the account is to enrol, where it has nothing enrolled.
+    pub(crate) async fn with_deadline(&self, summary: EnrollmentSummary) -> EnrollmentSummary {
+        if !summary.authenticators.is_empty() {
+            return summary;
+        }
+        let deadline = self.deadline_of(&summary.account).await;
+        EnrollmentSummary { enroll_by: deadline.map(|deadline| deadline.to_string()), ..summary }
     }
 
     /// Gives an authenticator another label.

@@ -80,6 +80,15 @@ impl Service {
         Ok(ruling)
     }
 
+    /// The first day on which a rule that may concern this account needs it to be enrolled; `None` where there is none
+    /// to come, or where the name service does not say which rules concern it.
+    pub(crate) async fn deadline_of(&self, account: &str) -> Option<Deadline> {
+        let settings = self.settings();
+        let deadlines = settings.config.policy.deadlines(account, clock::wall());
+        let member_of = self.accounts().member_of(account, deadlines.groups(), settings.config.nss).await.ok()?;
+        deadlines.earliest_deadline(&member_of)
+    }
+
     /// Whether the configuration lets this caller verify others for this service. What it says of their origin stays a
     /// claim.
     pub(crate) fn is_trusted(&self, caller: &Caller, service: &str) -> bool {

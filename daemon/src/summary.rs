@@ -18,6 +18,7 @@ pub fn of(name: &str, record: Option<&Record>, now: &Now) -> EnrollmentSummary {
         disabled: account.standing(now) == Standing::Disabled,
         locked_for: locked_for(account, now),
         failures: account.throttle.failures,
+        enroll_by: None,
     }
 }
 

@@ -1,17 +1,20 @@
 //! The story of a verification: who asks, for whom, may they, how does the account stand, is the reply right,
 //! is that on disk, what may be said about it.
 
+mod opening;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dbus_api::{Error, Message, Step};
+use dbus_api::{Error, Step};
 use tokio::time::Instant;
 use verifier::{
-    Decision, Factor, FactorOf, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Unenrolled,
-    Verdict,
+    Decision, Factor, FactorOf, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Verdict,
 };
+
+use opening::Opening;
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
 use crate::caller::{Caller, ConnectionKey};
@@ -60,25 +63,6 @@ struct Open {
     ruling: Ruling,
     tries: Tries,
     ends: Instant,
-}
-
-/// What comes before the first question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Opening {
-    /// Nobody is asked and the login goes on; why, and what is said about it.
-    Skip(&'static str, Vec<Message>),
-    /// Nobody is asked and the login ends; why, and what is said about it.
-    Refuse(&'static str, Step),
-    /// Somebody is asked; what would have become of it where the policy only observes.
-    Ask(&'static str),
-}
-
-/// How an account stands before it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Presence {
-    standing: Standing,
-    /// Whether there is nothing that could verify it: no authenticator, not even one that is off, and no recovery code.
-    unenrolled: bool,
 }
 
 /// Whose login is verified.
@@ -305,94 +289,6 @@ impl Service {
         }
     }
 
-    /// What the policy says about this login. Where that cannot be found out, it is refused and nothing charged.
-    async fn ruling(&self, caller: &Caller, subject: &Subject, origin: &Origin) -> Result<Ruling, Error> {
-        match self.rule_for(caller, &subject.name, subject.uid.is_some(), origin).await {
-            Ok(ruling) => Ok(ruling),
-            Err(error) => {
-                self.record_coalesced(refused(&subject.name, origin, caller.uid, "name-service")).await;
-                Err(Error::Unavailable(error.to_string()))
-            }
-        }
-    }
-
-    /// The account that asks for the login, as root's service names it (`PAM_RUSER`). Beside a remote host it would be
-    /// an account of that host.
-    async fn who_asks(
-        &self,
-        caller: &Caller,
-        login_to: &Subject,
-        origin: &Origin,
-        ruling: &Ruling,
-    ) -> Result<Subject, Error> {
-        let refused = |reason| {
-            let event = refused(&login_to.name, origin, caller.uid, reason);
-            Event { rule: ruling.rule.clone(), ..event }
-        };
-        if origin.ruser.is_empty() || !origin.rhost.is_empty() {
-            self.record(refused("no-ruser")).await;
-            return Err(Error::Unavailable("this service does not say which account of this host asks".into()));
-        }
-        match self.resolve(&origin.ruser).await {
-            Ok(Some(account)) => Ok(Subject { name: account.name, uid: Some(account.uid) }),
-            Ok(None) => Ok(Subject { name: origin.ruser.clone(), uid: None }),
-            Err(error) => {
-                self.record_coalesced(refused("name-service")).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// What comes before the first question: by the policy, by where the login comes from, by how the account stands.
-    async fn opening(&self, open: &Open, settings: &Settings) -> Result<Opening, Error> {
-        if open.ruling.action == RuleAction::Skip {
-            return Ok(Opening::Skip("skipped", Vec::new()));
-        }
-        if let Some(time) = self.source_refused_for(open) {
-            return Ok(Opening::Refuse("source", answer::source_refused(time, &settings.config)));
-        }
-        let Presence { standing, unenrolled } = self.presence(open).await?;
-        match open.ruling.unenrolled {
-            Unenrolled::Pass if unenrolled => return Ok(Opening::Skip("passed", Vec::new())),
-            Unenrolled::Remind if unenrolled => {
-                return Ok(Opening::Skip("reminded", vec![answer::remind(open.ruling.enroll_by)]));
-            }
-            _ => {}
-        }
-        if let Some(reason) = closed(standing) {
-            return Ok(Opening::Refuse(reason, answer::closed(standing, &settings.config)));
-        }
-        Ok(Opening::Ask(match open.ruling.unenrolled {
-            _ if open.is_denied() => "would-refuse-denied",
-            Unenrolled::Enroll if unenrolled => "would-enroll",
-            _ if unenrolled => "would-refuse-not-enrolled",
-            _ => "would-ask",
-        }))
-    }
-
-    /// How the account stands. Whoever the policy denies stands as an account without a record.
-    async fn presence(&self, open: &Open) -> Result<Presence, Error> {
-        let record = match self.store().read(&open.subject.name).await {
-            Ok(record) => record,
-            Err(error) => {
-                self.record_coalesced(open.refused(store_reason(&error))).await;
-                return Err(unavailable(&error));
-            }
-        };
-        let now = clock::now();
-        let stranger = record.as_ref().is_some_and(|record| !open.subject.owns(record.uid));
-        match record.filter(|_| !stranger && !open.is_denied()) {
-            Some(record) => Ok(Presence {
-                standing: record.account.standing(&now),
-                unenrolled: record.account.has_nothing() && record.account.standing(&now) != Standing::Disabled,
-            }),
-            None => Ok(Presence {
-                standing: lock(&self.verifications().phantoms).standing(&open.subject.name, &now),
-                unenrolled: !stranger && !open.is_denied(),
-            }),
-        }
-    }
-
     /// One reply, one committed transaction, the audit record in it (invariants 1 and 2).
     /// Beside the decision stands the last failure before it.
     async fn decide(
@@ -562,21 +458,6 @@ impl Open {
     }
 }
 
-impl Opening {
-    /// What would have happened, where the policy only observes.
-    fn would(&self) -> &'static str {
-        match self {
-            Self::Skip("reminded", _) => "would-remind",
-            Self::Skip("passed", _) => "would-pass",
-            Self::Skip(..) => "skipped",
-            Self::Refuse("locked", _) => "would-refuse-locked",
-            Self::Refuse("disabled", _) => "would-refuse-disabled",
-            Self::Refuse(..) => "would-refuse-source",
-            Self::Ask(would) => would,
-        }
-    }
-}
-
 fn has_room(open: &HashMap<u64, Open>, caller: &Caller) -> Result<(), Error> {
     let own = open.values().filter(|open| open.caller.uid == caller.uid).count();
     if open.len() >= IN_ALL || (!caller.is_root() && own >= PER_UID) {
@@ -630,14 +511,6 @@ fn store_reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Corrupt { .. } => "corrupt-record",
         _ => "store",
-    }
-}
-
-fn closed(standing: Standing) -> Option<&'static str> {
-    match standing {
-        Standing::Open => None,
-        Standing::Locked(_) => Some(reason_name(Reason::Locked)),
-        Standing::Disabled => Some(reason_name(Reason::Disabled)),
     }
 }
 

@@ -136,6 +136,8 @@ pub struct EnrollmentSummary {
     pub locked_for: Option<u64>,
     /// Wrong codes since the last login.
     pub failures: u32,
+    /// Where nothing is enrolled: the first day (`2027-01-31`) on which a rule that may concern the account needs that.
+    pub enroll_by: Option<String>,
 }
 
 /// Enrols, lists, renames and removes authenticators. Root may do so for any account; another uid for its

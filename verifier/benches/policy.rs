@@ -3,7 +3,12 @@
 //! No rule matches, so that each is looked at. What a tenth of the rounds is faster than counts: other work on the
 //! machine shows in the rest.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and may panic")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark prints and may panic"
+)]
 
 use std::collections::BTreeSet;
 use std::hint::black_box;

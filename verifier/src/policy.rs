@@ -10,6 +10,7 @@ mod schedule;
 mod shadow;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ pub enum FactorOf {
     Ruser,
 }
 
-/// The start of a day in the host's time zone.
+/// The start of a day in the host's time zone. It shows as `2027-01-31`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
     /// The year, 1 to 9999.
@@ -186,6 +187,22 @@ impl Policy {
         Candidates { rules, groups: wanted.groups.into_iter().collect() }
     }
 
+    /// The rules that let this account in without an authenticator until a day that is still to come, as far as its name
+    /// tells, wherever and whenever it logs in.
+    #[must_use]
+    pub fn deadlines(&self, account: &str, now: WallTime) -> Candidates<'_> {
+        let named = |rule: &&Rule| {
+            let accounts = &rule.conditions.accounts;
+            accounts.is_empty() || accounts.contains(account)
+        };
+        let coming = |rule: &&Rule| {
+            rule.action == RuleAction::Require && rule.enroll_by.is_some_and(|deadline| now < deadline.at)
+        };
+        let rules: Vec<_> = self.rules.iter().filter(named).filter(coming).collect();
+        let groups = rules.iter().map(|rule| &rule.conditions.groups);
+        Candidates { groups: groups.flat_map(|groups| groups.any.iter().chain(&groups.none)).copied().collect(), rules }
+    }
+
     /// Rules that can never decide because an earlier one matches whatever they match: each with that one.
     #[must_use]
     pub fn shadowed(&self) -> Vec<(&Rule, &Rule)> {
@@ -231,6 +248,13 @@ impl<'a> Candidates<'a> {
     pub fn decide(&self, member_of: &BTreeSet<u32>) -> Option<&'a Rule> {
         self.rules.iter().find(|rule| rule.conditions.groups.admit(member_of)).copied()
     }
+
+    /// The earliest deadline of those that an account in these groups can meet.
+    #[must_use]
+    pub fn earliest_deadline(&self, member_of: &BTreeSet<u32>) -> Option<Deadline> {
+        let met = self.rules.iter().filter(|rule| rule.conditions.groups.admit(member_of));
+        met.filter_map(|rule| rule.enroll_by).min_by_key(|deadline| deadline.at)
+    }
 }
 
 impl Rule {
@@ -249,6 +273,12 @@ impl Rule {
     #[must_use]
     pub fn unenrolled_at(&self, now: WallTime) -> Unenrolled {
         if self.enroll_by.is_some_and(|deadline| now < deadline.at) { Unenrolled::Remind } else { self.unenrolled }
+    }
+}
+
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 }
 

@@ -24,6 +24,7 @@ struct Report<'a> {
     locked_for: Option<u64>,
     failures: u32,
     recovery_codes_left: u32,
+    enroll_by: Option<&'a str>,
     authenticators: Vec<ReportedAuthenticator<'a>>,
 }
 
@@ -92,6 +93,7 @@ fn report(summary: &EnrollmentSummary) -> Report<'_> {
         locked_for: summary.locked_for,
         failures: summary.failures,
         recovery_codes_left: summary.recovery_codes_left,
+        enroll_by: summary.enroll_by.as_deref(),
         authenticators: summary.authenticators.iter().map(report_authenticator).collect(),
     }
 }
@@ -121,6 +123,9 @@ fn describe(summary: &EnrollmentSummary, output: &Output) -> Result<(), Failure>
         output.print("\n")?;
         output.say(&format!("Recovery codes left: {}", summary.recovery_codes_left))?;
         output.say(&format!("Wrong codes since the last login: {}", summary.failures))?;
+    }
+    if let Some(day) = &summary.enroll_by {
+        output.say(&format!("From {} on a second factor is needed.", printable(day)))?;
     }
     match state {
         AccountState::Locked => output.say(&format!(

@@ -196,7 +196,8 @@ fn status_says_how_the_account_stands_and_what_helps() {
     assert!(alice.contains("Recovery codes left: 8"), "{alice}");
     assert!(stage.run(&["status", "locked"], "").out.contains("lifts in 27 s. Sooner: sudo countersign unlock locked"));
     assert!(stage.run(&["status", "disabled"], "").out.contains("sudo countersign enable disabled"));
-    assert!(stage.run(&["status", "empty"], "").out.contains("empty: not enrolled"));
+    let empty = stage.run(&["status", "empty"], "").out;
+    assert!(empty.starts_with("empty: not enrolled\nFrom 2027-01-31 on a second factor is needed."), "{empty}");
 }
 
 #[test]
@@ -213,6 +214,7 @@ fn status_as_json_has_the_documented_shape() {
         (&json!("locked"), &json!("locked"), &json!(27), &json!(2))
     );
     assert_eq!(status["recovery_codes_left"], json!(8));
+    assert_eq!(status["enroll_by"], json!(null));
 }
 
 #[test]

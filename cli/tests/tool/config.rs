@@ -31,7 +31,7 @@ fn a_right_configuration_is_said_to_be_right() {
 #[test]
 fn what_was_hardly_meant_is_told_and_is_no_error() {
     let stage = Stage::without_service();
-    let script = "printf 'countersignd: warning: one\ncountersignd: warning: \033[2J two\n' >&2";
+    let script = "printf 'countersignd: warning: one\\ncountersignd: warning: \\033[2J two\\n' >&2";
     let outcome = check(&stage, script, &[]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.out.contains("- one\n- \\u{1b}[2J two\n"), "{outcome:?}");

@@ -272,6 +272,7 @@ impl Enrollment {
             disabled: user == "disabled",
             locked_for: (user == "locked").then_some(27),
             failures: 2,
+            enroll_by: (user == "empty").then(|| "2027-01-31".into()),
         })
     }
 
@@ -400,7 +401,12 @@ impl Admin {
     fn account(&self, user: &str) -> Result<EnrollmentSummary, Error> {
         note(&self.log, format!("Admin.Account {user}"));
         match user {
-            "gone" => Ok(EnrollmentSummary { account: user.to_owned(), failures: 2, ..EnrollmentSummary::default() }),
+            "gone" => Ok(EnrollmentSummary {
+                account: user.to_owned(),
+                failures: 2,
+                enroll_by: Some("2027-01-31".into()),
+                ..EnrollmentSummary::default()
+            }),
             _ => Err(Error::NotEnrolled(String::new())),
         }
     }

@@ -279,7 +279,7 @@ fn wrong<T>(file: &File, text: &RuleText, at: &Spanned<T>, key: &str, what: Stri
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use std::path::Path;
 

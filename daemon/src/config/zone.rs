@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_farthest_moments_are_no_reason_to_panic() {
         for at in [WallTime(0), WallTime(u64::MAX), WallTime(i64::MAX.unsigned_abs())] {
-            zone("Asia/Tokyo").moment(at);
+            assert!(zone("Asia/Tokyo").moment(at).minute < 24 * 60);
         }
     }
 }

@@ -169,8 +169,10 @@ async fn until_the_deadline_who_has_nothing_enrolled_is_reminded_of_the_day_and_
     assert_eq!(step.action(), Some(Action::Skipped));
     assert_eq!(step.messages[0].text, "From 31 January 2999 a second factor is needed here: run countersign enroll");
     assert_eq!(action(&root, OWNER.0, &from("past", "")).await, Action::AskHidden);
+    assert_eq!(root.enrollment.list(OWNER.0).await.unwrap().enroll_by.as_deref(), Some("2999-01-31"));
     scene.enrol(OWNER.0).await;
     assert_eq!(action(&root, OWNER.0, &from("later", "")).await, Action::AskHidden);
+    assert_eq!(root.enrollment.list(OWNER.0).await.unwrap().enroll_by, None);
 }
 
 #[tokio::test]
