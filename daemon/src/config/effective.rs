@@ -58,10 +58,9 @@ impl Config {
         let mut remarks = Vec::new();
         if self.policy.observe {
             remarks.push("OBSERVING: nobody is asked for a second factor (mode = \"observe\")".to_owned());
-        } else if let Some(first) = rules.first() {
-            let others = rules.len() - 1;
-            remarks
-                .push(format!("OBSERVING: nobody is asked by rule {first:?} and {others} others (mode = \"observe\")"));
+        } else if let Some((first, others)) = rules.split_first() {
+            let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+            remarks.push(format!("OBSERVING: nobody is asked by rule {first:?}{others} (mode = \"observe\")"));
         }
         if !self.warnings.is_empty() {
             remarks.push(format!("{} warnings, see countersign config check", self.warnings.len()));

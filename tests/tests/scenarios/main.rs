@@ -21,6 +21,7 @@ mod hostile_bus;
 mod locks;
 mod logins;
 mod notices;
+mod policy;
 mod polkit;
 mod private_socket;
 mod races;
