@@ -133,13 +133,7 @@ impl Service {
             0 => WallTime(0),
             seconds => WallTime::from_seconds(clock::wall().seconds().saturating_add(seconds)),
         };
-        let record = Record {
-            name: name.clone(),
-            uid: None,
-            account: verifier::Account::default(),
-            enrolment_until: Some(until),
-            last_failure: None,
-        };
+        let record = Record { enrolment_until: Some(until), ..Record::empty(&name, None) };
         let decided = self.store().decide(&name, Urgency::Login, move |tx| tx.record = Some(record));
         decided.await.map_err(|error| unavailable(&error))?;
         self.enrollments().account_ended(&name);
@@ -290,13 +284,7 @@ fn add_imported(
     uid: Option<u32>,
     mut authenticator: Authenticator,
 ) -> ImportResult {
-    let record = tx.record.get_or_insert_with(|| Record {
-        name: name.to_owned(),
-        uid,
-        account: verifier::Account::default(),
-        enrolment_until: None,
-        last_failure: None,
-    });
+    let record = tx.record.get_or_insert_with(|| Record::empty(name, uid));
     let existing = &record.account.authenticators;
     if existing.iter().any(|one| same(one, &authenticator)) {
         return result(ImportOutcome::Present, "the account has this authenticator already");

@@ -371,13 +371,7 @@ fn bind(
     authenticator: Authenticator,
     key: &RecoveryKey,
 ) -> Result<Confirmation, Error> {
-    let mut record = tx.record.take().unwrap_or_else(|| Record {
-        name: account.name.clone(),
-        uid: None,
-        account: verifier::Account::default(),
-        enrolment_until: None,
-        last_failure: None,
-    });
+    let mut record = tx.record.take().unwrap_or_else(|| Record::empty(&account.name, None));
     let result = bind_to(&mut record, right, account, authenticator, key);
     tx.record = Some(record);
     let (confirmation, removed, label) = result?;

@@ -1,11 +1,16 @@
-//! What somebody who just logged in is told of the wrong codes before: how many, and where the last one came
-//! from. What stands there of a host was typed or named by whoever failed, so it is escaped and capped.
+//! What somebody who just logged in is told: of the wrong codes before, how many and where the last one came from, and
+//! of changes to the account. What stands there of a host was typed or named by whoever failed, so it is escaped and
+//! capped.
+
+pub mod pending;
 
 use std::net::IpAddr;
 
 use verifier::WallTime;
 
 use crate::audit;
+
+pub use pending::{By, Notice, What};
 
 /// The most bytes of a host that are shown, escapes included.
 const LONGEST_HOST: usize = 64;
@@ -23,8 +28,7 @@ impl LastFailure {
     /// A failure at this moment of a login from there.
     #[must_use]
     pub fn new(at: WallTime, origin: &audit::Origin) -> Self {
-        let from = (!origin.claimed && !origin.rhost.is_empty()).then(|| host(&origin.rhost));
-        Self { at, from }
+        Self { at, from: host_of(origin) }
     }
 }
 
@@ -44,6 +48,11 @@ pub fn wrong_codes(failures: u32, last: Option<&LastFailure>) -> Option<String> 
     Some(format!("{count} since your last login{}.", details.unwrap_or_default()))
 }
 
+/// The host that root names; what another caller claims is not kept.
+fn host_of(origin: &audit::Origin) -> Option<String> {
+    (!origin.claimed && !origin.rhost.is_empty()).then(|| host(&origin.rhost))
+}
+
 /// An address in its usual spelling, or the beginning of a name: one character more than is shown, which makes
 /// the cut show.
 fn host(rhost: &str) -> String {
@@ -54,7 +63,7 @@ fn host(rhost: &str) -> String {
 }
 
 /// The minute of a moment, as ISO 8601 writes it, in UTC: the host's zone is nothing the daemon reads.
-fn minute(at: WallTime) -> String {
+pub(crate) fn minute(at: WallTime) -> String {
     let minutes = at.seconds() / 60;
     let (day, minute) = (minutes / 1440, minutes % 1440);
     let (year, month, day) = date(day);

@@ -7,8 +7,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use daemon::notice::LastFailure;
-use daemon::store::{KeyError, KeySource, MasterKey, Store, StoreError, Urgency};
-use store_fixture::{Scratch, failures, put, record};
+use daemon::store::{KeyError, KeySource, MasterKey, Store, StoreError, Transaction, Urgency};
+use store_fixture::{Scratch, attach, failures, put, record};
 use verifier::WallTime;
 use verifier::throttling::Disabled;
 
@@ -136,11 +136,20 @@ async fn a_newer_schema_is_refused_and_not_touched() {
 
 /// Puts a store of version 1, as it was made by the program that knew no other, in place.
 fn put_version_1(scratch: &Scratch) {
+    put_version(scratch, include_str!("data/store-version-1.sql"));
+}
+
+/// The same of version 2.
+fn put_version_2(scratch: &Scratch) {
+    put_version(scratch, include_str!("data/store-version-2.sql"));
+}
+
+fn put_version(scratch: &Scratch, dump: &str) {
     let key = scratch.state().join("master.key");
     fs::write(&key, [1; 32]).unwrap();
     fs::set_permissions(&key, Permissions::from_mode(0o400)).unwrap();
     let connection = rusqlite::Connection::open(scratch.database()).unwrap();
-    connection.execute_batch(include_str!("data/store-version-1.sql")).unwrap();
+    connection.execute_batch(dump).unwrap();
     connection.close().unwrap();
 }
 
@@ -176,8 +185,47 @@ async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 2);
+    assert_eq!(version(&scratch), 3);
     assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));
+}
+
+#[tokio::test]
+async fn a_store_of_version_2_opens_with_everything_in_it_and_keeps_what_version_3_adds() {
+    let scratch = Scratch::new();
+    put_version_2(&scratch);
+    assert_eq!(version(&scratch), 2);
+    let store = scratch.open();
+    let alice = store.read("alice").await.unwrap().unwrap();
+    let last = LastFailure { at: WallTime(7), from: Some("192.0.2.7".to_owned()) };
+    assert_eq!((alice.account.throttle.failures, alice.last_failure), (4, Some(last)));
+    assert_eq!((alice.account.remembered, alice.notices), (Vec::new(), Vec::new()));
+    let bob = store.read("bob").await.unwrap().unwrap();
+    assert_eq!((bob.uid, bob.account.throttle.disabled), (None, Some(Disabled::Administrator)));
+    let change = |tx: &mut Transaction| attach(tx.record.as_mut().unwrap());
+    store.decide("alice", Urgency::Login, change).await.unwrap();
+    store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
+    assert_eq!(store.verify_chain().await.unwrap().last, 2);
+    store.close().await;
+    assert_eq!(version(&scratch), 3);
+    let mut expected = record("alice");
+    attach(&mut expected);
+    let alice = scratch.open().read("alice").await.unwrap().unwrap();
+    assert_eq!((alice.account.remembered, alice.notices), (expected.account.remembered, expected.notices));
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_version_2_as_it_was() {
+    let scratch = Scratch::new();
+    put_version_2(&scratch);
+    // The second of the new tables is there already: the upgrade fails half-way.
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.execute_batch("CREATE TABLE notices (x)").unwrap();
+    connection.close().unwrap();
+    assert!(matches!(scratch.try_open(), Err(StoreError::Unavailable(_))));
+    assert_eq!(version(&scratch), 2);
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.prepare("SELECT remembered FROM accounts").unwrap_err();
+    connection.prepare("SELECT * FROM remembered").unwrap_err();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@
 mod store_fixture;
 
 use daemon::store::{Listed, StoreError, Transaction, Urgency};
-use store_fixture::{Scratch, charge, failures, put, record};
+use store_fixture::{Scratch, attach, charge, failures, put, record};
 use verifier::{Moving, TimeStep, Totp};
 
 /// Puts alice, bob and carol into a store, alters it by `sql`, and expects exactly `refused` to be refused.
@@ -71,6 +71,9 @@ async fn a_mutable_column_of_any_table() {
         ("accounts", "failed_at", "NULL"),
         ("accounts", "failed_from", "'192.0.2.1'"),
         ("accounts", "failed_from", "NULL"),
+        ("accounts", "remembered", "x'00'"),
+        ("accounts", "remembered", "zeroblob(32)"),
+        ("accounts", "notices", "zeroblob(32)"),
         ("accounts", "mac", "x'00'"),
         ("authenticators", "active", "0"),
         ("authenticators", "label", "'other'"),
@@ -202,6 +205,7 @@ async fn a_record_comes_back_as_it_was_put() {
     full.account.last_decision = Some(verifier::WallTime(10));
     full.account.last_granted = Some(verifier::WallTime(11));
     full.enrolment_until = Some(verifier::WallTime(13));
+    attach(&mut full);
     put(&store, full.clone()).await;
     let read = store.read("alice").await.unwrap().unwrap();
     assert_eq!(format!("{read:?}"), format!("{full:?}"));

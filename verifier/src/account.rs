@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::recovery_code::{Found as FoundRecoveryCode, spend};
 use crate::window::{Found, seek};
 use crate::{Code, Kind, Limits, Moving, Now, Parameters, RecoveryCode, RecoveryKey, Reply, Secret};
-use crate::{StoredRecoveryCode, Throttle, WallTime};
+use crate::{Remembered, StoredRecoveryCode, Throttle, WallTime};
 
 /// By how much the wall clock may have gone back since the last decision before TOTP codes are refused.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(120);
@@ -59,6 +59,8 @@ pub struct Account {
     pub last_decision: Option<WallTime>,
     /// When a login was last granted.
     pub last_granted: Option<WallTime>,
+    /// The logins that need not show a code again for a time.
+    pub remembered: Vec<Remembered>,
 }
 
 /// What a decision needs beside the account and the reply.
@@ -228,7 +230,8 @@ impl Account {
         Verdict::Refused(if enrolled { Reason::Wrong } else { Reason::NotEnrolled })
     }
 
-    fn clock_is_behind(&self, now: &Now) -> bool {
+    /// Whether the wall clock stands more than [`CLOCK_TOLERANCE`] before the last decision.
+    pub(crate) fn clock_is_behind(&self, now: &Now) -> bool {
         self.last_decision.and_then(|last| last.since(now.wall)).is_some_and(|behind| behind > CLOCK_TOLERANCE)
     }
 
@@ -258,6 +261,8 @@ impl Account {
     fn clear_failures(&mut self, verdict: Verdict, now: &Now) -> Decision {
         let failures = self.throttle.failures;
         self.throttle.clear();
+        // Before the clock is believed again: what its going back ended stays ended.
+        self.forget_ended(now);
         self.last_decision = Some(now.wall);
         self.last_granted = Some(now.wall);
         Decision { failures, ..self.conclude(verdict, now) }
@@ -267,6 +272,9 @@ impl Account {
         let locks = self.throttle.locks;
         self.throttle.charge(now, limits);
         self.last_decision = self.last_decision.max(Some(now.wall));
+        if self.throttle.disabled.is_some() {
+            self.forget_remembered();
+        }
         Decision {
             lock_set: self.throttle.locks > locks,
             disabled_now: self.throttle.disabled.is_some(),

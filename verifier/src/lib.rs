@@ -10,6 +10,7 @@ pub mod otp;
 pub mod phantom;
 pub mod policy;
 pub mod recovery_code;
+pub mod remembered;
 pub mod reply;
 pub mod source;
 pub mod throttling;
@@ -21,6 +22,7 @@ pub use otp::{Algorithm, Counter, Digits, Hotp, Kind, Moving, Parameters, Period
 pub use phantom::Phantoms;
 pub use policy::{Deadline, FactorOf, Policy, Rule, RuleAction, Unenrolled};
 pub use recovery_code::{RecoveryCode, RecoveryDigest, RecoveryKey, StoredRecoveryCode};
+pub use remembered::{Place, Remembered};
 pub use reply::{Code, Reply};
 pub use source::{SourceAddress, Sources};
 pub use throttling::{Limits, Throttle};

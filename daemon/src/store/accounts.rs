@@ -1,12 +1,14 @@
 //! One account's rows: loaded and checked as a whole, written back where they differ.
 
 use rusqlite::{Connection, OptionalExtension, Statement, named_params};
-use verifier::Secret;
+use verifier::{Remembered, Secret};
 
-use super::row::{AccountRow, AuthenticatorRow, RecoveryRow};
+use super::attached::{self, Table};
+use super::row::{AccountRow, AuthenticatorRow, RecoveryRow, Signatures};
 use super::seal::{Keys, Mac};
 use super::sqlite::Trouble;
 use super::{Record, StoreError};
+use crate::notice::Notice;
 
 /// The statements about accounts, prepared once a connection.
 pub(super) struct Accounts<'c> {
@@ -21,6 +23,8 @@ pub(super) struct Accounts<'c> {
     remove_authenticator: Statement<'c>,
     remove_authenticators: Statement<'c>,
     remove_recovery: Statement<'c>,
+    remembered: Table<'c, Remembered>,
+    notices: Table<'c, Notice>,
     placeholder: Secret,
 }
 
@@ -30,6 +34,9 @@ pub(super) struct Loaded {
     mac: Mac,
     authenticators: Vec<AuthenticatorRow>,
     recovery: Option<RecoveryRow>,
+    attached: Signatures,
+    /// What of the things attached to the record was altered. The record is without it.
+    pub(super) altered: Vec<&'static str>,
 }
 
 impl<'c> Accounts<'c> {
@@ -47,6 +54,8 @@ impl<'c> Accounts<'c> {
                 .prepare("DELETE FROM authenticators WHERE account = :account AND id = :id")?,
             remove_authenticators: connection.prepare("DELETE FROM authenticators WHERE account = :account")?,
             remove_recovery: connection.prepare("DELETE FROM recovery_codes WHERE account = :account")?,
+            remembered: Table::new(connection)?,
+            notices: Table::new(connection)?,
             placeholder: Secret::new(vec![0; 16]).map_err(|_| StoreError::Cryptography("an empty secret"))?,
         })
     }
@@ -77,8 +86,10 @@ impl<'c> Accounts<'c> {
         if !row.verifies(&parts(&authenticators, recovery.as_ref()), &mac, keys) {
             return Err(corrupt("its record was altered, or a part of it deleted, added or replaced").into());
         }
-        let record = row.record(authenticators.iter().map(|part| part.authenticator.clone()).collect(), codes);
-        Ok(Some(Loaded { record, mac, authenticators, recovery }))
+        let attached = row.attached;
+        let mut record = row.record(authenticators.iter().map(|part| part.authenticator.clone()).collect(), codes);
+        let altered = self.load_attached(&mut record, attached, keys)?;
+        Ok(Some(Loaded { record, mac, authenticators, recovery, attached, altered }))
     }
 
     /// Writes what differs between `before` and `after`; tells whether anything did.
@@ -95,7 +106,11 @@ impl<'c> Accounts<'c> {
         validate(account, record)?;
         let authenticators = make_authenticators(record, before, keys)?;
         let recovery = RecoveryRow::make(account, &record.account.recovery_codes, keys);
-        let row = AccountRow::of(record);
+        let attached = Signatures {
+            remembered: attached::sign(account, record.uid, &record.account.remembered, keys),
+            notices: attached::sign(account, record.uid, &record.notices, keys),
+        };
+        let row = AccountRow::of(record, attached);
         let mac = row.sign(&parts(&authenticators, recovery.as_ref()), keys);
         // The signature covers every column of the record and the signatures of all its parts.
         if before.is_some_and(|before| before.mac == mac) {
@@ -109,12 +124,19 @@ impl<'c> Accounts<'c> {
             None if old.is_some() => drop(self.remove_recovery.execute(named_params! { ":account": account })?),
             _ => {}
         }
+        let before = before.map_or(Signatures { remembered: None, notices: None }, |before| before.attached);
+        if before.remembered != attached.remembered {
+            self.remembered.save(account, &record.account.remembered)?;
+        }
+        if before.notices != attached.notices {
+            self.notices.save(account, &record.notices)?;
+        }
         Ok(true)
     }
 
     /// Removes every row of an account, whatever state they are in; tells whether there were any.
     pub(super) fn remove(&mut self, account: &str) -> Result<bool, rusqlite::Error> {
-        let mut removed = 0;
+        let mut removed = self.remembered.remove(account)? + self.notices.remove(account)?;
         for statement in [&mut self.remove_authenticators, &mut self.remove_recovery, &mut self.remove_account] {
             removed += statement.execute(named_params! { ":account": account })?;
         }
@@ -126,6 +148,26 @@ impl<'c> Accounts<'c> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let names = self.names.query_map(named_params! { ":after": after, ":limit": limit }, |row| row.get(0))?;
         names.collect::<Result<_, _>>().map_err(|error| Trouble::reading(error, after))
+    }
+
+    /// Completes a record by what is attached to it; tells what of that was altered.
+    fn load_attached(
+        &mut self,
+        record: &mut Record,
+        signatures: Signatures,
+        keys: &Keys,
+    ) -> Result<Vec<&'static str>, rusqlite::Error> {
+        let mut altered = Vec::new();
+        let (account, uid) = (&record.name, record.uid);
+        match self.remembered.load(account, uid, signatures.remembered.as_ref(), keys)? {
+            Some(remembered) => record.account.remembered = remembered,
+            None => altered.push("its remembered logins were altered: they are forgotten"),
+        }
+        match self.notices.load(account, uid, signatures.notices.as_ref(), keys)? {
+            Some(notices) => record.notices = notices,
+            None => altered.push("its notices were altered: they are not told"),
+        }
+        Ok(altered)
     }
 
     fn load_authenticators(&mut self, account: &str) -> Result<Vec<AuthenticatorRow>, Trouble> {

@@ -27,17 +27,12 @@ pub(super) fn make() -> Result<Record, StoreError> {
         last_used: None,
     };
     let code = StoredRecoveryCode { digest: RecoveryDigest([0; 32]), used: None };
-    Ok(Record {
-        name: NAME.to_owned(),
-        uid: Some(0),
-        account: Account {
-            authenticators: vec![authenticator],
-            recovery_codes: vec![code; verifier::recovery_code::COUNT],
-            ..Account::default()
-        },
-        enrolment_until: None,
-        last_failure: None,
-    })
+    let account = Account {
+        authenticators: vec![authenticator],
+        recovery_codes: vec![code; verifier::recovery_code::COUNT],
+        ..Account::default()
+    };
+    Ok(Record { account, ..Record::empty(NAME, Some(0)) })
 }
 
 /// Charges the decoy like a record whose code was wrong.

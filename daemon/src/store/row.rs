@@ -27,22 +27,31 @@ pub(super) struct AccountRow {
     last_granted: Option<WallTime>,
     enrolment_until: Option<WallTime>,
     last_failure: Option<LastFailure>,
+    pub(super) attached: Signatures,
+}
+
+/// The signatures of what is attached to a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Signatures {
+    pub(super) remembered: Option<Mac>,
+    pub(super) notices: Option<Mac>,
 }
 
 impl AccountRow {
     pub(super) const SELECT: &'static str = "SELECT name, uid, failures, recent, locks, lock_since, lock_boot, \
-        lock_elapsed, lock_lasts, disabled, last_decision, last_granted, enrolment_until, failed_at, failed_from, mac \
+        lock_elapsed, lock_lasts, disabled, last_decision, last_granted, enrolment_until, failed_at, failed_from, \
+        remembered, notices, mac \
         FROM accounts WHERE name = :name";
     pub(super) const WRITE: &'static str = "INSERT INTO accounts VALUES (:name, :uid, :failures, :recent, :locks, \
         :lock_since, :lock_boot, :lock_elapsed, :lock_lasts, :disabled, :last_decision, :last_granted, \
-        :enrolment_until, :mac, :failed_at, :failed_from) ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, failures = excluded.failures, \
-        recent = excluded.recent, locks = excluded.locks, lock_since = excluded.lock_since, \
+        :enrolment_until, :mac, :failed_at, :failed_from, :remembered, :notices) \
+        ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, failures = excluded.failures, recent = excluded.recent, locks = excluded.locks, lock_since = excluded.lock_since, \
         lock_boot = excluded.lock_boot, lock_elapsed = excluded.lock_elapsed, lock_lasts = excluded.lock_lasts, \
         disabled = excluded.disabled, last_decision = excluded.last_decision, last_granted = excluded.last_granted, \
         enrolment_until = excluded.enrolment_until, mac = excluded.mac, failed_at = excluded.failed_at, \
-        failed_from = excluded.failed_from";
+        failed_from = excluded.failed_from, remembered = excluded.remembered, notices = excluded.notices";
 
-    pub(super) fn of(record: &Record) -> Self {
+    pub(super) fn of(record: &Record, attached: Signatures) -> Self {
         Self {
             name: record.name.clone(),
             uid: record.uid,
@@ -51,6 +60,7 @@ impl AccountRow {
             last_granted: record.account.last_granted,
             enrolment_until: record.enrolment_until,
             last_failure: record.last_failure.clone(),
+            attached,
         }
     }
 
@@ -86,6 +96,7 @@ impl AccountRow {
             last_granted: moment(row, "last_granted")?,
             enrolment_until: moment(row, "enrolment_until")?,
             last_failure: last_failure(row)?,
+            attached: Signatures { remembered: row.get("remembered")?, notices: row.get("notices")? },
         };
         Ok((read, row.get("mac")?))
     }
@@ -111,11 +122,13 @@ impl AccountRow {
             ":disabled": self.throttle.disabled.map(disabled_name), ":last_decision": stored(self.last_decision),
             ":last_granted": stored(self.last_granted), ":enrolment_until": stored(self.enrolment_until),
             ":failed_at": stored(self.last_failure.as_ref().map(|last| last.at)),
-            ":failed_from": self.last_failure.as_ref().and_then(|last| last.from.as_deref()), ":mac": mac,
+            ":failed_from": self.last_failure.as_ref().and_then(|last| last.from.as_deref()),
+            ":remembered": self.attached.remembered, ":notices": self.attached.notices, ":mac": mac,
         })?;
         Ok(())
     }
 
+    /// The record with these parts; what is attached to it is still to come.
     pub(super) fn record(self, authenticators: Vec<Authenticator>, recovery: Vec<StoredRecoveryCode>) -> Record {
         Record {
             name: self.name,
@@ -126,9 +139,11 @@ impl AccountRow {
                 recovery_codes: recovery,
                 last_decision: self.last_decision,
                 last_granted: self.last_granted,
+                remembered: Vec::new(),
             },
             enrolment_until: self.enrolment_until,
             last_failure: self.last_failure,
+            notices: Vec::new(),
         }
     }
 
@@ -136,9 +151,10 @@ impl AccountRow {
         self.throttle.recent.iter().flat_map(|moment| moment.0.to_be_bytes()).collect()
     }
 
-    /// What came with version 2 is written behind everything else, and only where it is there: a row without it
-    /// is signed as version 1 signed it, so that no store has to be signed anew. The parts are counted, so that no
-    /// two different rows share an encoding.
+    /// What came with versions 2 and 3 is written behind everything else, and only where it is there: a row without
+    /// it is signed as version 1 signed it, so that no store has to be signed anew. The parts are counted and what
+    /// version 3 added is named, by names of other lengths than a number's, so that no two different rows share an
+    /// encoding.
     fn encoding(&self, parts: &[Mac]) -> Encoding {
         let lock = self.throttle.lock;
         let encoding = Encoding::of("accounts")
@@ -157,10 +173,16 @@ impl AccountRow {
             .optional_number(self.enrolment_until.map(|moment| moment.0))
             .number(parts.len() as u64);
         let encoding = parts.iter().fold(encoding, |encoding, part| encoding.bytes(part));
-        match &self.last_failure {
+        let encoding = match &self.last_failure {
             Some(last) => encoding.number(last.at.0).optional_text(last.from.as_deref()),
             None => encoding,
-        }
+        };
+        let Signatures { remembered, notices } = &self.attached;
+        let attached = [("remembered", remembered), ("notices", notices)];
+        attached.into_iter().fold(encoding, |encoding, (name, signature)| match signature {
+            Some(signature) => encoding.text(name).bytes(signature),
+            None => encoding,
+        })
     }
 }
 
@@ -416,7 +438,7 @@ fn stored(moment: Option<WallTime>) -> Option<i64> {
     moment.map(|moment| moment.0.cast_signed())
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -51,6 +51,21 @@ CREATE TABLE audit_ends (
 const VERSION_2: &str = "
 ALTER TABLE accounts ADD COLUMN failed_at INTEGER;
 ALTER TABLE accounts ADD COLUMN failed_from TEXT;
+";
+
+/// Remembered logins and notices. The new columns of `accounts` are the signatures of their rows.
+const VERSION_3: &str = "
+ALTER TABLE accounts ADD COLUMN remembered BLOB;
+ALTER TABLE accounts ADD COLUMN notices BLOB;
+CREATE TABLE remembered (
+    account TEXT NOT NULL REFERENCES accounts (name), number INTEGER NOT NULL, service TEXT NOT NULL,
+    address TEXT NOT NULL, since INTEGER NOT NULL, boot BLOB NOT NULL, elapsed INTEGER NOT NULL,
+    lasts INTEGER NOT NULL, PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE notices (
+    account TEXT NOT NULL REFERENCES accounts (name), number INTEGER NOT NULL, at INTEGER NOT NULL,
+    what TEXT NOT NULL, label TEXT, further INTEGER, by TEXT NOT NULL, host TEXT, PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Settings that hold for a connection.

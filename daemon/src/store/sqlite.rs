@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement};
 use verifier::{RecoveryKey, WallTime};
 use zeroize::Zeroizing;
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Loaded};
 use super::decoy;
 use super::schema::{self, Found};
 use super::seal::{self, Keys, Sealed, SecretBytes};
@@ -277,7 +277,7 @@ impl<'c> Session<'c> {
             return Err(StoreError::Invalid { account: String::new(), what: "an account has a name" }.into());
         }
         let login = urgency == Urgency::Login;
-        let before = self.accounts.load(account, self.keys)?;
+        let before = self.load(account)?;
         let record = before.as_ref().map(|before| before.record.clone());
         let mut transaction = Transaction { record, events: Vec::new() };
         let value = decision(&mut transaction);
@@ -300,7 +300,7 @@ impl<'c> Session<'c> {
         if account == decoy::NAME {
             return Ok(None);
         }
-        if let Some(loaded) = self.accounts.load(account, self.keys)? {
+        if let Some(loaded) = self.load(account)? {
             return Ok(Some(loaded.record));
         }
         match self.accounts.load(decoy::NAME, self.keys) {
@@ -315,7 +315,7 @@ impl<'c> Session<'c> {
         let mut listed = Vec::new();
         for name in self.accounts.names(after, limit)? {
             match self.accounts.load(&name, self.keys) {
-                Ok(Some(loaded)) => listed.push(Listed::Record(loaded.record)),
+                Ok(Some(loaded)) => listed.push(Listed::Record(Box::new(loaded.record))),
                 Ok(None) => {}
                 Err(Trouble::Refused(StoreError::Corrupt { account, what })) => {
                     listed.push(Listed::Corrupt { account, what });
@@ -378,6 +378,23 @@ impl<'c> Session<'c> {
         let record = self.trail.append(event)?;
         self.records.extend(record);
         Ok(())
+    }
+
+    /// Loads a record. What is attached to it and was altered is named in the audit and removed; the record goes on.
+    fn load(&mut self, account: &str) -> Result<Option<Loaded>, Trouble> {
+        let loaded = self.accounts.load(account, self.keys)?;
+        let Some(loaded) = loaded else { return Ok(None) };
+        if loaded.altered.is_empty() {
+            return Ok(Some(loaded));
+        }
+        for what in &loaded.altered {
+            let mut event = Event::new(wall_clock(), Kind::Store, Outcome::Refused);
+            event.account = Some(account.to_owned());
+            event.reason = Some((*what).to_owned());
+            self.append(event)?;
+        }
+        self.accounts.save(account, Some(&loaded), Some(&loaded.record), self.keys)?;
+        self.accounts.load(account, self.keys)
     }
 
     fn transact(&mut self, batch: &mut [Job]) -> Result<Vec<AuditRecord>, rusqlite::Error> {

@@ -10,12 +10,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use daemon::audit::{Event, Kind, Outcome, Syslog};
-use daemon::notice::LastFailure;
+use daemon::notice::{By, LastFailure, Notice, What};
 use daemon::store::{DATABASE, MasterKey, Record, Store, StoreError, Transaction, Urgency};
 use rusqlite::Connection;
 use verifier::{
-    Account, Algorithm, Authenticator, AuthenticatorId, Counter, Digits, Kind as Factor, Parameters, Period,
-    RecoveryDigest, Secret, StoredRecoveryCode, WallTime,
+    Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Digits, Kind as Factor, Parameters, Period,
+    Place, RecoveryDigest, Remembered, Secret, StoredRecoveryCode, WallTime,
 };
 
 pub struct Scratch {
@@ -85,17 +85,12 @@ impl Scratch {
 pub fn record(name: &str) -> Record {
     let totp = Factor::Totp(Period::new(30).unwrap());
     let codes = (0..10).map(|code| StoredRecoveryCode { digest: RecoveryDigest([code; 32]), used: None });
-    Record {
-        name: name.to_owned(),
-        uid: Some(1000),
-        account: Account {
-            authenticators: vec![authenticator(1, totp), authenticator(2, Factor::Hotp)],
-            recovery_codes: codes.collect(),
-            ..Account::default()
-        },
-        enrolment_until: None,
-        last_failure: None,
-    }
+    let account = Account {
+        authenticators: vec![authenticator(1, totp), authenticator(2, Factor::Hotp)],
+        recovery_codes: codes.collect(),
+        ..Account::default()
+    };
+    Record { account, ..Record::empty(name, Some(1000)) }
 }
 
 pub fn authenticator(id: u32, kind: Factor) -> Authenticator {
@@ -110,6 +105,28 @@ pub fn authenticator(id: u32, kind: Factor) -> Authenticator {
         created: WallTime(u64::from(id)),
         last_used: None,
     }
+}
+
+/// Attaches two remembered logins, and a notice of each kind.
+pub fn attach(record: &mut Record) {
+    let remembered = ["192.0.2.7", "2001:db8::7"].map(|address| Remembered {
+        place: Place::new("sshd", address.parse().unwrap()).unwrap(),
+        since: WallTime(1_700_000_003_000),
+        since_boot: BootTime { boot: [9; 16], elapsed: 12_000 },
+        lasts: Duration::from_secs(28_800),
+    });
+    record.account.remembered = remembered.to_vec();
+    let host = Some("192.0.2.7".to_owned());
+    record.notices = [
+        (What::Added("phone".to_owned()), By::Administrator),
+        (What::Removed("key fob".to_owned()), By::Owner),
+        (What::RecoveryCode, By::Login(host.clone())),
+        (What::Disabled, By::Login(None)),
+        (What::Reset, By::Administrator),
+        (What::Further(7), By::Login(host)),
+    ]
+    .map(|(what, by)| Notice { at: WallTime(1_700_000_004_000), what, by })
+    .to_vec();
 }
 
 pub async fn put(store: &Store, record: Record) {

@@ -1,4 +1,5 @@
-//! The rules, each as a sentence with its figures: the RFCs' vectors, replies, codes, throttling, phantoms.
+//! The rules, each as a sentence with its figures: the RFCs' vectors, replies, codes, throttling, phantoms,
+//! remembered logins.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +11,7 @@
 mod codes;
 mod phantoms;
 mod recovery;
+mod remembered;
 mod replies;
 mod scene;
 mod throttling;
