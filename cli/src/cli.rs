@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Unlock(Unlock),
     Enable(Enable),
     Disable(Disable),
+    Forget(Forget),
     Reset(Reset),
     Prune(Prune),
     Import(Import),
@@ -141,9 +142,9 @@ pub(crate) enum Algorithm {
     countersign status\n  \
     sudo countersign status alice\n\n\
     With --json it prints one object: account, state (active, locked, disabled or not-enrolled), locked_for (seconds \
-    or null), failures, recovery_codes_left, enroll_by (the day from which a second factor is needed, or null), and \
+    or null), failures, recovery_codes_left, enroll_by (the day from which a second factor is needed, or null), \
     authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, created, \
-    last_used (times in UTC, or null).")]
+    last_used (times in UTC, or null), and remembered, a list of: service, address, since (UTC), left (seconds).")]
 pub(crate) struct Status {
     /// The account; by default your own. Under sudo it must be named
     pub(crate) user: Option<String>,
@@ -220,7 +221,7 @@ pub(crate) struct Remove {
 /// List the accounts that Countersign knows
 ///
 /// With their state, how many authenticators are active, how many recovery codes are left, the wrong codes since the
-/// last login, and when that was. A narrow terminal shows fewer columns. For administrators.
+/// last login, when that was, and how many logins are remembered. A narrow terminal shows fewer columns. For administrators.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo countersign list\n  \
@@ -229,7 +230,7 @@ pub(crate) struct Remove {
     sudo countersign list --json\n\n\
     With --json it prints a list of objects: account, uid (or null), state (active, locked, disabled, \
     not-enrolled or altered), authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
-    UTC, or null).")]
+    UTC, or null), remembered (how many logins).")]
 pub(crate) struct List {
     /// Only accounts in this state
     #[arg(long, value_enum, hide_possible_values = false)]
@@ -313,6 +314,19 @@ pub(crate) struct Enable {
 pub(crate) struct Disable {
     /// The account
     pub(crate) user: String,
+}
+
+/// Forget the logins that are remembered
+///
+/// Where a rule of the configuration remembers logins, a code is asked for again from now on: when a laptop is lost, for
+/// instance. Authenticators and recovery codes stay. Everybody may do so for the own account, administrators for all.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    countersign forget\n  \
+    sudo countersign forget alice")]
+pub(crate) struct Forget {
+    /// The account; by default your own. Under sudo it must be named
+    pub(crate) user: Option<String>,
 }
 
 /// Forget everything about an account

@@ -13,6 +13,7 @@ use crate::audit::{Event, Kind, Outcome};
 use crate::authorizer::Action;
 use crate::caller::Caller;
 use crate::enrollment::host_name;
+use crate::notice::{By, Notice, What, pending};
 use crate::service::{Service, unavailable};
 use crate::store::{Record, StoreError, Transaction, Urgency};
 use crate::{authenticator, clock, summary};
@@ -89,7 +90,11 @@ impl Service {
     /// As [`Service::unlock`].
     pub async fn disable(&self, caller: &Caller, user: &str) -> Result<(), Error> {
         self.admit_administrator(caller, Action::Manage).await?;
-        self.administer(caller, user, Kind::Disable, |record| record.account.throttle.disable()).await
+        self.administer(caller, user, Kind::Disable, |record| {
+            record.account.throttle.disable();
+            pending::change(record, Notice { at: clock::wall(), what: What::Disabled, by: By::Administrator });
+        })
+        .await
     }
 
     /// Ends the disabling and clears the failures.
@@ -103,6 +108,29 @@ impl Service {
             record.last_failure = None;
         })
         .await
+    }
+
+    /// Forgets the remembered logins of an account: from now on a code is asked for everywhere. Whoever the account
+    /// belongs to may do so too, without a code: nobody gains by it. Tells how many were forgotten.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn forget(&self, caller: &Caller, user: &str) -> Result<u32, Error> {
+        let own = self.resolve(user).await?.is_some_and(|account| account.uid == caller.uid);
+        if !own {
+            self.admit_administrator(caller, Action::Manage).await?;
+        }
+        let name = self.stored_name(user).await?;
+        let mut event = administered(caller, &name, Kind::Forget);
+        let account = name.clone();
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| {
+            let record = tx.record.as_mut().ok_or_else(|| nothing_stored(&account))?;
+            let forgotten = u32::try_from(record.account.forget_remembered()).unwrap_or(u32::MAX);
+            event.reason = Some(format!("{forgotten} remembered logins"));
+            tx.events.push(event);
+            Ok(forgotten)
+        });
+        decided.await.map_err(|error| unavailable(&error))?
     }
 
     /// Makes an account forget everything; it may enrol itself within `allow_enrolment` seconds.
@@ -133,7 +161,8 @@ impl Service {
             0 => WallTime(0),
             seconds => WallTime::from_seconds(clock::wall().seconds().saturating_add(seconds)),
         };
-        let record = Record { enrolment_until: Some(until), ..Record::empty(&name, None) };
+        let mut record = Record { enrolment_until: Some(until), ..Record::empty(&name, None) };
+        pending::change(&mut record, Notice { at: clock::wall(), what: What::Reset, by: By::Administrator });
         let decided = self.store().decide(&name, Urgency::Login, move |tx| tx.record = Some(record));
         decided.await.map_err(|error| unavailable(&error))?;
         self.enrollments().account_ended(&name);
@@ -301,7 +330,9 @@ fn add_imported(
     authenticator.label = authenticator::free_label(existing, &authenticator.label);
     let mut event = administered(caller, name, Kind::Import);
     event.authenticator = Some(format!("{} {}", authenticator.id, authenticator.label));
+    let what = What::Added(authenticator.label.clone());
     record.account.authenticators.push(authenticator);
+    pending::change(record, Notice { at: event.at, what, by: By::Administrator });
     record.uid = record.uid.or(uid);
     let bound = record.uid.is_some();
     tx.events.push(event);

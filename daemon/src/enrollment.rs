@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::accounts::Account;
 use crate::audit::{Event, Kind, Outcome};
 use crate::caller::{Caller, ConnectionKey};
+use crate::notice::{By, Notice, What, pending};
 use crate::service::{Service, lock, unavailable};
 use crate::store::{Record, Transaction, Urgency};
 use crate::verification::Fresh;
@@ -206,7 +207,7 @@ impl Service {
     /// # Errors
     /// As [`Service::rename_authenticator`], and `LastAuthenticator`.
     pub async fn remove_authenticator(&self, caller: Caller, user: &str, authenticator: &str) -> Result<(), Error> {
-        let is_root = caller.is_root();
+        let (is_root, by) = (caller.is_root(), caller.clone());
         self.change(caller, user, authenticator, move |record, id, event| {
             let authenticators = &mut record.account.authenticators;
             let others_active = authenticators.iter().any(|one| one.active && one.id != id);
@@ -221,6 +222,8 @@ impl Service {
             let removed = authenticators.remove(at);
             event.kind = Kind::AuthenticatorRemoved;
             event.authenticator = Some(named(&removed));
+            let by = By::caller(&by, record.uid);
+            pending::change(record, Notice { at: event.at, what: What::Removed(removed.label), by });
             Ok(())
         })
         .await
@@ -372,29 +375,37 @@ fn bind(
     key: &RecoveryKey,
 ) -> Result<Confirmation, Error> {
     let mut record = tx.record.take().unwrap_or_else(|| Record::empty(&account.name, None));
+    let label = authenticator.label.clone();
     let result = bind_to(&mut record, right, account, authenticator, key);
+    if let Ok((_, removed, _)) = &result {
+        let (at, by) = (clock::wall(), By::caller(caller, Some(account.uid)));
+        let removed = removed.iter().map(|one| What::Removed(one.label.clone()));
+        for what in removed.chain([What::Added(label)]) {
+            pending::change(&mut record, Notice { at, what, by: by.clone() });
+        }
+    }
     tx.record = Some(record);
-    let (confirmation, removed, label) = result?;
+    let (confirmation, removed, added) = result?;
     for authenticator in removed {
         let mut event = event(caller, &account.name, Kind::AuthenticatorRemoved);
-        event.authenticator = Some(authenticator);
+        event.authenticator = Some(named(&authenticator));
         event.reason = Some("replaced".into());
         tx.events.push(event);
     }
     let mut event = event(caller, &account.name, Kind::EnrolmentConfirmed);
-    event.authenticator = Some(label);
+    event.authenticator = Some(added);
     tx.events.push(event);
     Ok(confirmation)
 }
 
-/// Changes the record; an error leaves it as it was.
+/// Changes the record; an error leaves it as it was. Tells what was removed, and the new one's id and label.
 fn bind_to(
     record: &mut Record,
     right: Right,
     account: &Account,
     mut authenticator: Authenticator,
     key: &RecoveryKey,
-) -> Result<(Confirmation, Vec<String>, String), Error> {
+) -> Result<(Confirmation, Vec<Authenticator>, String), Error> {
     let authenticators = &record.account.authenticators;
     let replaced = right == Right::Replace;
     if !replaced && authenticators.iter().any(|one| one.label == authenticator.label) {
@@ -411,7 +422,7 @@ fn bind_to(
         _ => Vec::new(),
     };
     let removed = match replaced {
-        true => record.account.authenticators.drain(..).map(|one| named(&one)).collect(),
+        true => record.account.authenticators.drain(..).collect(),
         false => Vec::new(),
     };
     let (id, label) = (authenticator.id.to_string(), named(&authenticator));

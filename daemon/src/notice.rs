@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use verifier::WallTime;
 
 use crate::audit;
+use crate::store::Record;
 
 pub use pending::{By, Notice, What};
 
@@ -29,6 +30,31 @@ impl LastFailure {
     #[must_use]
     pub fn new(at: WallTime, origin: &audit::Origin) -> Self {
         Self { at, from: host_of(origin) }
+    }
+}
+
+/// What waits to be told at an account's next login.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    last_failure: Option<LastFailure>,
+    notices: Vec<Notice>,
+}
+
+impl Untold {
+    /// Of this account, before the login that is told of it.
+    #[must_use]
+    pub fn of(record: Option<&Record>) -> Self {
+        record.map_or_else(Self::default, |record| Self {
+            last_failure: record.last_failure.clone(),
+            notices: record.notices.clone(),
+        })
+    }
+
+    /// The lines for somebody who logged in after so many wrong codes, what changed first.
+    #[must_use]
+    pub fn lines(&self, failures: u32) -> Vec<String> {
+        let wrong_codes = wrong_codes(failures, self.last_failure.as_ref());
+        self.notices.iter().map(Notice::line).chain(wrong_codes).collect()
     }
 }
 

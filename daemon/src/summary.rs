@@ -1,6 +1,6 @@
 //! How an account stands, as the contract tells it: never a secret, never a digest.
 
-use dbus_api::{AccountState, EnrollmentSummary};
+use dbus_api::{AccountState, EnrollmentSummary, RememberedLogin};
 use verifier::{Account, Kind, Now, Standing, WallTime};
 
 use crate::answer::whole_seconds;
@@ -19,6 +19,7 @@ pub fn of(name: &str, record: Option<&Record>, now: &Now) -> EnrollmentSummary {
         locked_for: locked_for(account, now),
         failures: account.throttle.failures,
         enroll_by: None,
+        remembered: account.remembered.iter().filter_map(|one| remembered(one, now)).collect(),
     }
 }
 
@@ -46,6 +47,8 @@ pub fn line(listed: &Listed, now: &Now) -> dbus_api::Account {
         failures: account.throttle.failures,
         locked_for: locked_for(account, now),
         last_used: account.last_granted.map(WallTime::seconds),
+        remembered: u32::try_from(account.remembered.iter().filter(|one| one.left(now).is_some()).count())
+            .unwrap_or(u32::MAX),
     }
 }
 
@@ -74,6 +77,16 @@ fn locked_for(account: &Account, now: &Now) -> Option<u64> {
         Standing::Locked(time) => Some(whole_seconds(time)),
         Standing::Open | Standing::Disabled => None,
     }
+}
+
+/// A remembered login; `None` where it no longer counts.
+fn remembered(one: &verifier::Remembered, now: &Now) -> Option<RememberedLogin> {
+    Some(RememberedLogin {
+        service: one.place.service().into(),
+        address: one.place.address().to_string(),
+        since: one.since.seconds(),
+        left: whole_seconds(one.left(now)?),
+    })
 }
 
 fn authenticator(one: &verifier::Authenticator) -> dbus_api::Authenticator {

@@ -2,6 +2,8 @@
 //! is that on disk, what may be said about it.
 
 mod opening;
+mod remembering;
+mod traces;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +20,7 @@ use opening::Opening;
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
 use crate::caller::{Caller, ConnectionKey};
-use crate::notice::{self, LastFailure};
+use crate::notice::Untold;
 use crate::policy::Ruling;
 use crate::service::{Service, Settings, lock, not_yours, unavailable};
 use crate::store::{StoreError, Transaction, Urgency};
@@ -173,6 +175,7 @@ impl Service {
                 self.record(open.noted(reason)).await;
                 Ok((0, answer::skipped(messages)))
             }
+            Opening::Remembered => Ok((0, answer::skipped(Vec::new()))),
             Opening::Refuse(reason, step) => {
                 self.record_refusal(&open, reason).await;
                 Ok((0, step))
@@ -196,7 +199,7 @@ impl Service {
             return Err(no_such_verification());
         }
         let settings = self.settings();
-        let (decision, last_failure) = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;
+        let (decision, untold) = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;
         self.charge_source(&open, &decision);
         if let Verdict::Granted(factor) = decision.verdict {
             self.note_fresh(&open, factor);
@@ -204,8 +207,7 @@ impl Service {
         let tries = open.tries.one_less();
         let mut step = answer::decided(&decision, tries, &settings.config);
         if matches!(decision.verdict, Verdict::Granted(_)) && settings.config.notices {
-            let notice = notice::wrong_codes(decision.failures, last_failure.as_ref());
-            step.messages.extend(notice.map(answer::info));
+            step.messages.extend(untold.lines(decision.failures).into_iter().map(answer::info));
         }
         if answer::asks_again(&step) {
             let again = Open { tries, ends: Instant::now() + PATIENCE, ..open };
@@ -290,23 +292,18 @@ impl Service {
     }
 
     /// One reply, one committed transaction, the audit record in it (invariants 1 and 2).
-    /// Beside the decision stands the last failure before it.
-    async fn decide(
-        &self,
-        open: &Open,
-        reply: Reply,
-        settings: Arc<Settings>,
-    ) -> Result<(Decision, Option<LastFailure>), Error> {
+    /// Beside the decision stands what a login is told of, as it was before it.
+    async fn decide(&self, open: &Open, reply: Reply, settings: Arc<Settings>) -> Result<(Decision, Untold), Error> {
         let phantoms = Arc::clone(&self.verifications().phantoms);
         let coalescer = Arc::clone(&self.verifications().coalescer);
         let verification = open.clone();
         let decided = self.store().decide(&open.subject.name, Urgency::Login, move |tx| {
-            let last_failure = tx.record.as_ref().and_then(|record| record.last_failure.clone());
+            let untold = Untold::of(tx.record.as_ref());
             let (decision, events) = verification.decide(tx, &reply, &settings, &phantoms);
             let mut coalescer = lock(&coalescer);
             let at = clock::wall();
             tx.events.extend(events.into_iter().filter_map(|event| coalescer.pass(event, at)));
-            (decision, last_failure)
+            (decision, untold)
         });
         self.verifications().deciding.fetch_add(1, Ordering::AcqRel);
         let decided = decided.await;
@@ -374,22 +371,13 @@ impl Open {
         let now = clock::now();
         let stranger = tx.record.as_ref().is_some_and(|record| !self.subject.owns(record.uid));
         let record = tx.record.as_mut().filter(|_| !stranger && !self.is_denied());
-        let decision = match record {
+        let (decision, remembered) = match record {
             Some(record) => {
                 let decision = record.account.decide(reply, &now, &settings.rules);
-                match decision.verdict {
-                    Verdict::Granted(_) => {
-                        record.uid = self.subject.uid;
-                        record.last_failure = None;
-                    }
-                    Verdict::Refused(_) if is_charged(&decision) => {
-                        record.last_failure = Some(LastFailure::new(now.wall, &self.origin));
-                    }
-                    Verdict::Refused(_) => {}
-                }
-                decision
+                let remembered = self.leave_traces(record, &decision, &now);
+                (decision, remembered)
             }
-            None => lock(phantoms).decide(&self.subject.name, reply, &now, &settings.rules),
+            None => (lock(phantoms).decide(&self.subject.name, reply, &now, &settings.rules), None),
         };
         let label = granted_by(&decision, tx);
         let reason = match decision.verdict {
@@ -404,12 +392,12 @@ impl Open {
         if let Verdict::Granted(factor) = decision.verdict {
             event.outcome = Outcome::Granted;
             event.authenticator = label;
-            let left = match factor {
+            let said = match factor {
                 Factor::RecoveryCode { left } => Some(format!("{left} recovery codes left")),
-                Factor::Authenticator(_) => None,
+                Factor::Authenticator(_) => remembered,
             };
             let login_to = self.login_to.as_ref().map(|name| format!("for the account {name}"));
-            event.reason = left.into_iter().chain(login_to).reduce(|left, login_to| format!("{left}, {login_to}"));
+            event.reason = said.into_iter().chain(login_to).reduce(|said, login_to| format!("{said}, {login_to}"));
         }
         let mut events = vec![event];
         events.extend(self.consequences(&decision));

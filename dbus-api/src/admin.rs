@@ -43,6 +43,8 @@ pub struct Account {
     pub locked_for: Option<u64>,
     /// When the last login was granted, in seconds since the epoch.
     pub last_used: Option<u64>,
+    /// How many logins are remembered and need not show a code for a time.
+    pub remembered: u32,
 }
 
 /// How an account stands.
@@ -194,6 +196,11 @@ pub trait Admin {
     /// than 0 the account may enrol itself within that many seconds.
     #[zbus(allow_interactive_auth)]
     fn reset(&self, user: &str, allow_enrolment: u64) -> Result<(), Error>;
+
+    /// Forgets the account's remembered logins, so that a code is asked for everywhere; tells how many there were. Of
+    /// one's own account everybody may.
+    #[zbus(allow_interactive_auth)]
+    fn forget(&self, user: &str) -> Result<u32, Error>;
 
     /// Forgets an account that the name service does not know any more, as if it had never been there. Refuses
     /// with `InvalidArgument` where the name service knows it, with `Unavailable` where it does not answer.

@@ -138,6 +138,22 @@ pub struct EnrollmentSummary {
     pub failures: u32,
     /// Where nothing is enrolled: the first day (`2027-01-31`) on which a rule that may concern the account needs that.
     pub enroll_by: Option<String>,
+    /// Logins that need not show a code for a time.
+    pub remembered: Vec<RememberedLogin>,
+}
+
+/// A login that is remembered: where, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict")]
+pub struct RememberedLogin {
+    /// The PAM service.
+    pub service: String,
+    /// The remote host's address.
+    pub address: String,
+    /// When it was granted, in seconds since the epoch.
+    pub since: u64,
+    /// Seconds for which it still counts, rounded up.
+    pub left: u64,
 }
 
 /// Enrols, lists, renames and removes authenticators. Root may do so for any account; another uid for its

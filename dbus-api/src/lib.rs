@@ -16,7 +16,9 @@ pub use admin::{
     Account, AccountFilter, AccountPage, AccountState, AdminProxy, ImportOutcome, ImportRecord, ImportResult, Setting,
 };
 pub use audit::{AuditEntry, AuditFilter, AuditFinding, AuditPage, AuditReport, AuditWitness};
-pub use enrollment::{Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer};
+pub use enrollment::{
+    Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer, RememberedLogin,
+};
 pub use error::Error;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
 

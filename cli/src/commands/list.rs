@@ -24,6 +24,7 @@ struct ReportedAccount<'a> {
     failures: u32,
     locked_for: Option<u64>,
     last_used: Option<String>,
+    remembered: u32,
 }
 
 /// Runs the command. In the order of names a page is printed before the next one is fetched: the list may be of any
@@ -130,6 +131,7 @@ fn report(account: &Account) -> ReportedAccount<'_> {
         failures: account.failures,
         locked_for: account.locked_for,
         last_used: account.last_used.map(wording::iso8601),
+        remembered: account.remembered,
     }
 }
 
@@ -143,6 +145,7 @@ fn table(output: &Output) -> Table {
         column("RECOVERY", 4, true),
         column("FAILURES", 2, true),
         column("LAST LOGIN", 1, false),
+        column("REMEMBERED", 6, true),
     ];
     Table::new(columns, output.columns(), output.color())
 }
@@ -157,5 +160,6 @@ fn row(account: &Account, now: u64) -> Vec<Cell> {
         account.recovery_codes_left.to_string().into(),
         account.failures.to_string().into(),
         account.last_used.map_or_else(|| "never".to_owned(), |then| wording::ago(then, now)).into(),
+        account.remembered.to_string().into(),
     ]
 }

@@ -7,6 +7,7 @@ mod config;
 mod disable;
 mod enable;
 mod enroll;
+mod forget;
 mod import;
 mod list;
 mod prune;
@@ -91,6 +92,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Unlock(arguments) => unlock::run(arguments, bus, output).await,
         Command::Enable(arguments) => enable::run(arguments, bus, output).await,
         Command::Disable(arguments) => disable::run(arguments, bus, output).await,
+        Command::Forget(arguments) => forget::run(arguments, bus, output).await,
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,
         Command::Audit(arguments) => audit::run(arguments, bus, output).await,

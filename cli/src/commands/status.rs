@@ -1,6 +1,6 @@
 //! `countersign status`: what an account has and how it stands. The daemon decides whether the caller may know.
 
-use dbus_api::{AccountState, Authenticator, EnrollmentSummary, Error};
+use dbus_api::{AccountState, Authenticator, EnrollmentSummary, Error, RememberedLogin};
 use serde::Serialize;
 
 use crate::{
@@ -26,6 +26,16 @@ struct Report<'a> {
     recovery_codes_left: u32,
     enroll_by: Option<&'a str>,
     authenticators: Vec<ReportedAuthenticator<'a>>,
+    remembered: Vec<ReportedLogin<'a>>,
+}
+
+/// One remembered login in [`Report`].
+#[derive(Serialize)]
+struct ReportedLogin<'a> {
+    service: &'a str,
+    address: &'a str,
+    since: String,
+    left: u64,
 }
 
 /// One authenticator in [`Report`].
@@ -95,7 +105,13 @@ fn report(summary: &EnrollmentSummary) -> Report<'_> {
         recovery_codes_left: summary.recovery_codes_left,
         enroll_by: summary.enroll_by.as_deref(),
         authenticators: summary.authenticators.iter().map(report_authenticator).collect(),
+        remembered: summary.remembered.iter().map(report_login).collect(),
     }
+}
+
+fn report_login(login: &RememberedLogin) -> ReportedLogin<'_> {
+    let RememberedLogin { service, address, since, left } = login;
+    ReportedLogin { service, address, since: wording::iso8601(*since), left: *left }
 }
 
 fn report_authenticator(authenticator: &Authenticator) -> ReportedAuthenticator<'_> {
@@ -126,6 +142,10 @@ fn describe(summary: &EnrollmentSummary, output: &Output) -> Result<(), Failure>
     }
     if let Some(day) = &summary.enroll_by {
         output.say(&format!("From {} on a second factor is needed.", printable(day)))?;
+    }
+    for login in &summary.remembered {
+        let (service, address) = (printable(&login.service), printable(&login.address));
+        output.say(&format!("No code is asked for {}: {service} from {address}", wording::duration(login.left)))?;
     }
     match state {
         AccountState::Locked => output.say(&format!(

@@ -69,6 +69,16 @@ fn unlock_enable_and_disable_reach_the_daemon_and_say_so() {
 }
 
 #[test]
+fn forget_says_how_many_logins_were_forgotten() {
+    let stage = Stage::new();
+    let two = "2 remembered logins of alice forgotten: a code is asked for everywhere again.";
+    assert!(stage.run(&["forget", "alice"], "").out.contains(two));
+    assert!(stage.run(&["forget", "bob"], "").out.contains("No login of bob was remembered."));
+    assert_eq!(stage.run(&["forget", "denied"], "").code, Some(1));
+    assert_eq!(stage.asked(), ["Admin.Forget alice", "Admin.Forget bob", "Admin.Forget denied"]);
+}
+
+#[test]
 fn refusals_name_the_command_that_helps() {
     let stage = Stage::new();
     for (user, help) in [
@@ -127,9 +137,12 @@ fn list_prints_every_page_in_columns() {
     let stage = Stage::new();
     let outcome = stage.run(&["list"], "");
     let lines: Vec<&str> = outcome.out.lines().collect();
-    assert_eq!(lines[0], "ACCOUNT        UID  STATE         AUTHENTICATORS  RECOVERY  FAILURES  LAST LOGIN");
+    assert_eq!(
+        lines[0],
+        "ACCOUNT        UID  STATE         AUTHENTICATORS  RECOVERY  FAILURES  LAST LOGIN     REMEMBERED"
+    );
     assert!(lines[1].starts_with("alice         1000  active"), "{}", outcome.out);
-    assert!(lines[2].contains("locked, 27 s") && lines[2].ends_with("never"), "{}", outcome.out);
+    assert!(lines[2].contains("locked, 27 s") && lines[2].contains("  never  "), "{}", outcome.out);
     assert!(lines[3].starts_with("carol            -  disabled"), "{}", outcome.out);
     assert_eq!(stage.asked().len(), 2);
 }
@@ -142,7 +155,8 @@ fn list_as_json_has_the_documented_shape() {
     assert_eq!(
         list[0],
         json!({"account": "alice", "uid": 1000, "state": "active", "authenticators": 1, "recovery_codes_left": 10,
-               "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z"})
+               "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z",
+               "remembered": 2})
     );
     assert_eq!((&list[1]["state"], &list[1]["locked_for"]), (&json!("locked"), &json!(27)));
     assert_eq!((&list[2]["uid"], &list[2]["state"]), (&json!(null), &json!("disabled")));
@@ -194,6 +208,7 @@ fn status_says_how_the_account_stands_and_what_helps() {
     let alice = stage.run(&["status", "alice"], "").out;
     assert!(alice.starts_with("alice: active\n") && alice.contains("TOTP, SHA1, 6 digits, 30 s"), "{alice}");
     assert!(alice.contains("Recovery codes left: 8"), "{alice}");
+    assert!(alice.contains("No code is asked for 8 hours: ss\\u{1b}[2Jhd from 192.0.2.7"), "{alice}");
     assert!(stage.run(&["status", "locked"], "").out.contains("lifts in 27 s. Sooner: sudo countersign unlock locked"));
     assert!(stage.run(&["status", "disabled"], "").out.contains("sudo countersign enable disabled"));
     let empty = stage.run(&["status", "empty"], "").out;
@@ -215,12 +230,15 @@ fn status_as_json_has_the_documented_shape() {
     );
     assert_eq!(status["recovery_codes_left"], json!(8));
     assert_eq!(status["enroll_by"], json!(null));
+    let login =
+        json!({"service": "ss\u{1b}[2Jhd", "address": "192.0.2.7", "since": "2009-02-13T23:31:30Z", "left": 27000});
+    assert_eq!(status["remembered"], json!([login]));
 }
 
 #[test]
 fn under_sudo_the_account_must_be_named() {
     let stage = Stage::new();
-    for command in ["enroll", "status", "verify", "recovery-codes"] {
+    for command in ["enroll", "status", "verify", "recovery-codes", "forget"] {
         let mut tool = stage.tool(&[command]);
         tool.env("SUDO_USER", "alice");
         let outcome = finish(tool, "");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "",
     "enroll",
     "status",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 20] = [
     "unlock",
     "enable",
     "disable",
+    "forget",
     "reset",
     "prune",
     "audit",

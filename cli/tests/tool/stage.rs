@@ -11,7 +11,8 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin, Setting, Step,
+    Error, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin, RememberedLogin, Setting,
+    Step,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -273,6 +274,12 @@ impl Enrollment {
             locked_for: (user == "locked").then_some(27),
             failures: 2,
             enroll_by: (user == "empty").then(|| "2027-01-31".into()),
+            remembered: vec![RememberedLogin {
+                service: "ss\x1b[2Jhd".to_owned(),
+                address: "192.0.2.7".to_owned(),
+                since: 1_234_567_890,
+                left: 27_000,
+            }],
         })
     }
 
@@ -362,6 +369,7 @@ impl Admin {
             failures: if name == "carol" { 7 } else { 3 },
             locked_for,
             last_used,
+            remembered: 2,
         };
         match after {
             "" => AccountPage {
@@ -409,6 +417,11 @@ impl Admin {
             }),
             _ => Err(Error::NotEnrolled(String::new())),
         }
+    }
+
+    fn forget(&self, user: &str) -> Result<u32, Error> {
+        note(&self.log, format!("Admin.Forget {user}"));
+        refuse(user).map(|()| if user == "alice" { 2 } else { 0 })
     }
 
     fn prune(&self, user: &str) -> Result<(), Error> {

@@ -83,6 +83,8 @@ pub enum Kind {
     Enable,
     /// `unlock`: an administrator lifted a lock.
     Unlock,
+    /// `forget`: an account's remembered logins were forgotten, by an administrator or by its owner.
+    Forget,
     /// `reset`: an administrator made an account forget everything.
     Reset,
     /// `prune`: an administrator removed an account that the name service does not know any more.
@@ -113,12 +115,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
         Self::Enable,
         Self::Unlock,
+        Self::Forget,
         Self::Reset,
         Self::Prune,
         Self::EnrolmentBegun,
@@ -143,6 +146,7 @@ impl Kind {
             Self::Disable => "disable",
             Self::Enable => "enable",
             Self::Unlock => "unlock",
+            Self::Forget => "forget",
             Self::Reset => "reset",
             Self::Prune => "prune",
             Self::EnrolmentBegun => "enrolment-begun",

@@ -92,6 +92,17 @@ impl Admin {
         self.service.reset(&caller, bounded("the user name", user)?, allow_enrolment).await
     }
 
+    #[zbus(out_args("forgotten"))]
+    async fn forget(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+    ) -> Result<u32, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.forget(&caller, bounded("the user name", user)?).await
+    }
+
     async fn prune(
         &self,
         #[zbus(connection)] connection: &Connection,

@@ -6,6 +6,7 @@ use verifier::WallTime;
 use super::{LONGEST_HOST, host_of, minute};
 use crate::audit;
 use crate::caller::Caller;
+use crate::store::Record;
 
 /// The most notices that wait for one account's next login. The earliest stay, those that follow are counted: nobody
 /// hides a change behind many others.
@@ -100,6 +101,12 @@ impl By {
             Self::Login(None) => String::new(),
         }
     }
+}
+
+/// Notes that what an account has was changed. Logins are remembered for what it had before: that ends.
+pub fn change(record: &mut Record, notice: Notice) {
+    record.account.forget_remembered();
+    add(&mut record.notices, notice);
 }
 
 /// Adds a notice to those that wait.

@@ -18,6 +18,8 @@ pub(super) enum Opening {
     Skip(&'static str, Vec<Message>),
     /// Nobody is asked and the login ends; why, and what is said about it.
     Refuse(&'static str, Step),
+    /// Nobody is asked and the login goes on: it is remembered, and the audit was told so.
+    Remembered,
     /// Somebody is asked; what would have become of it where the policy only observes.
     Ask(&'static str),
 }
@@ -28,6 +30,8 @@ struct Presence {
     standing: Standing,
     /// Whether there is nothing that could verify it: no authenticator, not even one that is off, and no recovery code.
     unenrolled: bool,
+    /// Whether a login from there was remembered; whether it still counts is not looked at yet.
+    remembered: bool,
 }
 
 impl Service {
@@ -77,7 +81,7 @@ impl Service {
         if let Some(time) = self.source_refused_for(open) {
             return Ok(Opening::Refuse("source", answer::source_refused(time, &settings.config)));
         }
-        let Presence { standing, unenrolled } = self.presence(open).await?;
+        let Presence { standing, unenrolled, remembered } = self.presence(open).await?;
         match open.ruling.unenrolled {
             Unenrolled::Pass if unenrolled => return Ok(Opening::Skip("passed", Vec::new())),
             Unenrolled::Remind if unenrolled => {
@@ -87,6 +91,9 @@ impl Service {
         }
         if let Some(reason) = closed(standing) {
             return Ok(Opening::Refuse(reason, answer::closed(standing, &settings.config)));
+        }
+        if remembered && self.recall(open).await? {
+            return Ok(Opening::Remembered);
         }
         Ok(Opening::Ask(match open.ruling.unenrolled {
             _ if open.is_denied() => "would-refuse-denied",
@@ -111,10 +118,12 @@ impl Service {
             Some(record) => Ok(Presence {
                 standing: record.account.standing(&now),
                 unenrolled: record.account.has_nothing() && record.account.standing(&now) != Standing::Disabled,
+                remembered: open.may_be_remembered(&record),
             }),
             None => Ok(Presence {
                 standing: lock(&self.verifications().phantoms).standing(&open.subject.name, &now),
                 unenrolled: !stranger && !open.is_denied(),
+                remembered: false,
             }),
         }
     }
@@ -126,7 +135,7 @@ impl Opening {
         match self {
             Self::Skip("reminded", _) => "would-remind",
             Self::Skip("passed", _) => "would-pass",
-            Self::Skip(..) => "skipped",
+            Self::Skip(..) | Self::Remembered => "skipped",
             Self::Refuse("locked", _) => "would-refuse-locked",
             Self::Refuse("disabled", _) => "would-refuse-disabled",
             Self::Refuse(..) => "would-refuse-source",

@@ -41,6 +41,7 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.Disable" => seen(peer.admin.disable(user).await),
         "Admin.Enable" => seen(peer.admin.enable(user).await),
         "Admin.Reset" => seen(peer.admin.reset(user, u64::MAX).await),
+        "Admin.Forget" => seen(peer.admin.forget(user).await),
         "Admin.Prune" => seen(peer.admin.prune(user).await),
         "Admin.Audit" => seen(peer.admin.audit(&AuditFilter::default(), 0, 1).await),
         "Admin.VerifyAudit" => seen(peer.admin.verify_audit().await),
@@ -60,7 +61,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 23] = [
+const MEMBERS: [&str; 24] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -77,6 +78,7 @@ const MEMBERS: [&str; 23] = [
     "Admin.Disable",
     "Admin.Enable",
     "Admin.Reset",
+    "Admin.Forget",
     "Admin.Prune",
     "Admin.Import",
     "Admin.Audit",

@@ -141,6 +141,7 @@ async fn lock_and_disable(root: &Peer, phone: &Offer) {
 
 /// What administrators and owners change.
 async fn change_everything(scene: &Scene, root: &Peer) {
+    root.admin.forget(OWNER.0).await.unwrap();
     root.admin.disable(OWNER.0).await.unwrap();
     root.admin.enable(OWNER.0).await.unwrap();
     let codes = root.enrollment.new_recovery_codes(OWNER.0).await.unwrap();

@@ -16,6 +16,7 @@ mod events;
 mod introspection;
 mod log_readers;
 mod no_polkit;
+mod noticing;
 mod policy;
 mod private_socket;
 mod scene;
