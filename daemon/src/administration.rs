@@ -126,7 +126,7 @@ impl Service {
         let decided = self.store().decide(&name, Urgency::Login, move |tx| {
             let record = tx.record.as_mut().ok_or_else(|| nothing_stored(&account))?;
             let forgotten = u32::try_from(record.account.forget_remembered()).unwrap_or(u32::MAX);
-            event.reason = Some(format!("{forgotten} remembered logins"));
+            event.reason = Some(format!("remembered logins: {forgotten}"));
             tx.events.push(event);
             Ok(forgotten)
         });

@@ -16,7 +16,8 @@ const RULES: &str = "[[rule]]\nname = \"deploy\"\nservices = [\"skip\"]\naction 
     [[rule]]\nname = \"closed\"\nservices = [\"deny\"]\naction = \"deny\"\n\
     [[rule]]\nname = \"staff\"\nservices = [\"remind\"]\nunenrolled = \"remind\"\n\
     [[rule]]\nname = \"guests\"\nservices = [\"pass\"]\nunenrolled = \"pass\"\n\
-    [[rule]]\nname = \"su\"\nservices = [\"su\"]\nfactor_of = \"ruser\"\n";
+    [[rule]]\nname = \"su\"\nservices = [\"su\"]\nfactor_of = \"ruser\"\n\
+    [[rule]]\nname = \"office\"\nservices = [\"office\"]\nremember = \"8h\"\n";
 const HOST: &str = "192.0.2.7";
 
 fn sshd() -> Origin {
@@ -81,7 +82,11 @@ async fn follow_rules(scene: &Scene, root: &Peer) {
     let (id, _) = root.verifier.begin("proxy", &at("deny")).await.unwrap();
     root.verifier.respond(id, "123456").await.unwrap();
     root.verifier.begin("proxy", &at("su")).await.unwrap_err();
-    let wrong = wrong_code(&scene.enrol("man").await);
+    let phone = scene.enrol("man").await;
+    let (id, _) = root.verifier.begin("man", &at("office")).await.unwrap();
+    root.verifier.respond(id, &code(&phone, 0)).await.unwrap();
+    root.verifier.begin("man", &at("office")).await.unwrap();
+    let wrong = wrong_code(&phone);
     for _ in 0..3 {
         login(root, "man", &wrong).await;
     }
@@ -206,6 +211,10 @@ fn example(line: &str, scene: &Scene) -> String {
     {
         line = format!("{before}authenticator=\"1f2e3d4c{}", &authenticator[8..]);
     }
+    if let Some((before, until)) = line.split_once("remembered until 2") {
+        let (_, after) = until.split_once(" UTC").unwrap();
+        line = format!("{before}remembered until 2026-11-22 18:00 UTC{after}");
+    }
     let (line, _) = line.split_once(" seq=").unwrap();
     format!("{line} seq=118 chain=5c0a7be1930d44f2")
 }
@@ -235,9 +244,12 @@ async fn the_examples_in_the_docs_are_what_happens() {
     change_everything(&scene, &root).await;
     note_what_cannot_be_played(&scene).await;
     scene.enrol("sys").await;
-    let scene = scene.altered("UPDATE accounts SET failures = 0, locks = 7 WHERE name = 'sys'").await;
+    let altered = "UPDATE accounts SET failures = 0, locks = 7 WHERE name = 'sys';
+        UPDATE notices SET at = 0 WHERE account = 'games'";
+    let scene = scene.altered(altered).await;
     let root = scene.connect(0).await;
     root.verifier.begin("sys", &sshd()).await.unwrap_err();
+    root.verifier.begin("games", &sshd()).await.unwrap();
 
     let lines = examples(&scene).await;
     let examples = format!("```\n{}\n```\n", lines.join("\n"));

@@ -19,6 +19,7 @@ mod no_polkit;
 mod noticing;
 mod policy;
 mod private_socket;
+mod remembering;
 mod scene;
 mod settings;
 mod verifying;

@@ -25,6 +25,7 @@ mod policy;
 mod polkit;
 mod private_socket;
 mod races;
+mod remembered;
 mod secrets;
 mod sshd;
 mod timing;
