@@ -12,6 +12,9 @@ const MALFORMED: &str = "That is no code: type the digits that your authenticato
 const DISABLED: &str = "Codes are disabled for this account: ask an administrator.";
 const CLOCK: &str = "This host's clock ran backwards: use a recovery code, or ask an administrator.";
 
+/// The longest wait in the place of a lock: login(1) gives up 60 s after it began.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
 /// The replies that a verification still takes, of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
@@ -93,6 +96,9 @@ pub fn decided(decision: &Decision, tries: Tries, config: &Config) -> Step {
         Reason::BlockedBySshd | Reason::Locked | Reason::Disabled => None,
     };
     let mut messages: Vec<Message> = said.map(error).into_iter().collect();
+    if let Some(delay) = decision.delay {
+        return delayed(delay.min(LONGEST_DELAY), messages, config);
+    }
     if decision.standing != Standing::Open {
         let mut step = closed(decision.standing, config);
         step.messages.splice(0..0, messages);
@@ -105,6 +111,15 @@ pub fn decided(decision: &Decision, tries: Tries, config: &Config) -> Step {
         _ if tries.of > 1 => denied(Denial::TriesUsedUp, None, messages, config),
         _ => denied(Denial::Refused, None, messages, config),
     }
+}
+
+/// Refuses somebody who is kept waiting instead of locked out. Nobody is asked again within this verification: the
+/// delay comes with its end (pam_fail_delay(3), which makes it a quarter longer or shorter).
+fn delayed(delay: Duration, mut messages: Vec<Message>, config: &Config) -> Step {
+    messages.push(error(format!("Too many wrong codes: wait about {} s.", whole_seconds(delay))));
+    let step = denied(Denial::Refused, None, messages, config);
+    let fail_delay = delay.max(config.fail_delay.0).as_millis();
+    Step { details: Details { fail_delay: u32::try_from(fail_delay).ok(), ..step.details }, ..step }
 }
 
 /// Tells something that is no refusal.
@@ -172,7 +187,14 @@ mod tests {
     use super::*;
 
     fn refused(reason: Reason, standing: Standing) -> Decision {
-        Decision { verdict: Verdict::Refused(reason), lock_set: false, disabled_now: false, standing, failures: 1 }
+        Decision {
+            verdict: Verdict::Refused(reason),
+            lock_set: false,
+            disabled_now: false,
+            standing,
+            failures: 1,
+            delay: None,
+        }
     }
 
     #[test]
@@ -195,6 +217,18 @@ mod tests {
         assert_eq!(step.details.retry_after, Some(30));
         let texts: Vec<&str> = step.messages.iter().map(|message| message.text.as_str()).collect();
         assert_eq!(texts, [WRONG, "Too many wrong codes: try again in 30 s."]);
+    }
+
+    #[test]
+    fn whoever_is_kept_waiting_is_told_for_how_long_and_not_asked_again_before() {
+        for (lock, told) in [(20, 20), (30, 30), (300, 30)] {
+            let decision =
+                Decision { delay: Some(Duration::from_secs(lock)), ..refused(Reason::Wrong, Standing::Open) };
+            let step = decided(&decision, Tries::of(5), &Config::default());
+            assert_eq!((step.details.denial(), step.details.fail_delay), (Denial::Refused, Some(told * 1000)));
+            let texts: Vec<&str> = step.messages.iter().map(|message| message.text.as_str()).collect();
+            assert_eq!(texts, [WRONG, &format!("Too many wrong codes: wait about {told} s.")]);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod effective;
 mod file;
 mod resolution;
 pub mod rules;
+pub mod throttling;
 mod zone;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
-use verifier::{Algorithm, Digits, Limits, Period, Policy};
+use verifier::{Algorithm, Digits, Period, Policy};
 
 use crate::accounts::NssError;
 use file::File;
@@ -23,6 +24,7 @@ use rules::{Keyword, Mode, RuleText, TrustedText};
 
 pub use effective::Origins;
 pub use resolution::{PlacedRule, TrustedCaller};
+pub use throttling::{Sources, Throttling};
 pub use zone::Zone;
 
 /// The file's default place.
@@ -38,7 +40,7 @@ pub struct Config {
     pub tries: Bounded<1, 10>,
     /// The least time before a refusal reaches the person, 0 to 10 s (pam_fail_delay(3)).
     pub fail_delay: Span<0, 10>,
-    /// Whether somebody who logged in is told of the wrong codes before.
+    /// Whether somebody who logged in is told of the wrong codes before, and of what was changed.
     pub notices: bool,
     /// Whether an account without an authenticator may enrol its first one by itself.
     pub self_enrolment: bool,
@@ -48,6 +50,8 @@ pub struct Config {
     pub enrolment: Enrolment,
     /// When wrong codes lock and disable.
     pub throttling: Throttling,
+    /// When hosts that fail over many accounts are refused.
+    pub sources: Sources,
     /// How the name service is asked.
     pub nss: Nss,
     /// How long the audit's table is kept.
@@ -92,20 +96,6 @@ pub struct Enrolment {
     /// 15 to 120, in seconds.
     #[serde(deserialize_with = "period")]
     pub period: Period,
-}
-
-/// `[throttling]`: see [`Limits`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Throttling {
-    /// Failures within `window` that set the first lock, 1 to 100.
-    pub failures: Bounded<1, 100>,
-    /// 1 s to a day.
-    pub window: Span<1, 86_400>,
-    /// How long the first, second, … lock lasts, 1 s to a day each; the last one repeats.
-    pub locks: Locks,
-    /// Consecutive failures that disable the account, 1 to 100 (NIST SP 800-63B-4, section 3.2.2).
-    pub disable_after: Bounded<1, 100>,
 }
 
 /// `[nss]`: how the name service is asked.
@@ -171,6 +161,7 @@ impl Default for Config {
             issuer: None,
             enrolment: Enrolment::default(),
             throttling: Throttling::default(),
+            sources: Sources::default(),
             nss: Nss::default(),
             audit: Audit::default(),
             mode: Keyword::default(),
@@ -193,18 +184,6 @@ impl Default for Enrolment {
     }
 }
 
-impl Default for Throttling {
-    fn default() -> Self {
-        let limits = Limits::default();
-        Self {
-            failures: Bounded(limits.failures),
-            window: Span(limits.window),
-            locks: Locks(limits.locks),
-            disable_after: Bounded(limits.disable_after),
-        }
-    }
-}
-
 impl Default for Nss {
     fn default() -> Self {
         Self { timeout: Span(Duration::from_secs(2)), cache: Span(Duration::from_secs(5)) }
@@ -214,19 +193,6 @@ impl Default for Nss {
 impl Default for Audit {
     fn default() -> Self {
         Self { keep: Span(Duration::from_secs(400 * 86_400)), max_size: Size(1 << 30) }
-    }
-}
-
-impl Throttling {
-    /// As the rules want them.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            failures: self.failures.0,
-            window: self.window.0,
-            locks: self.locks.0.clone(),
-            disable_after: self.disable_after.0,
-        }
     }
 }
 
@@ -425,6 +391,8 @@ fn spell(seconds: u64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use verifier::Limits;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {

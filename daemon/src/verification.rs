@@ -1,6 +1,7 @@
 //! The story of a verification: who asks, for whom, may they, how does the account stand, is the reply right,
 //! is that on disk, what may be said about it.
 
+mod console;
 mod opening;
 mod remembering;
 mod traces;
@@ -320,12 +321,14 @@ impl Service {
 
     /// How long the host that this login comes from is refused, whatever the account.
     fn source_refused_for(&self, open: &Open) -> Option<Duration> {
-        lock(&self.verifications().sources).refused_for(open.source()?, &clock::now())
+        let limits = self.settings().config.sources.limits()?;
+        lock(&self.verifications().sources).refused_for(open.source()?, &clock::now(), &limits)
     }
 
     fn charge_source(&self, open: &Open, decision: &Decision) {
+        let Some(limits) = self.settings().config.sources.limits() else { return };
         if let Some(source) = open.source().filter(|_| is_charged(decision)) {
-            lock(&self.verifications().sources).charge(source, &open.subject.name, &clock::now());
+            lock(&self.verifications().sources).charge(source, &open.subject.name, &clock::now(), &limits);
         }
     }
 
@@ -373,7 +376,7 @@ impl Open {
         let record = tx.record.as_mut().filter(|_| !stranger && !self.is_denied());
         let (decision, remembered) = match record {
             Some(record) => {
-                let decision = record.account.decide(reply, &now, &settings.rules);
+                let decision = self.weigh(&mut record.account, reply, &now, settings);
                 let remembered = self.leave_traces(record, &decision, &now);
                 (decision, remembered)
             }
@@ -414,7 +417,11 @@ impl Open {
             event
         };
         let mut events = Vec::new();
-        if let (true, Standing::Locked(time)) = (decision.lock_set, decision.standing) {
+        let lock = match decision.standing {
+            Standing::Locked(time) => Some(time),
+            Standing::Open | Standing::Disabled => decision.delay,
+        };
+        if let Some(time) = lock.filter(|_| decision.lock_set) {
             events.push(consequence(Kind::Lock, format!("for {} s", answer::whole_seconds(time))));
         }
         if decision.disabled_now {

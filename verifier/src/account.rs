@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::recovery_code::{Found as FoundRecoveryCode, spend};
+use crate::throttling::Disabled;
 use crate::window::{Found, seek};
 use crate::{Code, Kind, Limits, Moving, Now, Parameters, RecoveryCode, RecoveryKey, Reply, Secret};
 use crate::{Remembered, StoredRecoveryCode, Throttle, WallTime};
@@ -96,6 +97,8 @@ pub struct Decision {
     pub standing: Standing,
     /// Consecutive failures now (before they were cleared, where granted).
     pub failures: u32,
+    /// How long the person is to be kept waiting instead of locked out ([`Account::decide_at_console`]).
+    pub delay: Option<Duration>,
 }
 
 /// Granted or refused.
@@ -176,6 +179,39 @@ impl Account {
     #[must_use]
     pub fn has_nothing(&self) -> bool {
         self.authenticators.is_empty() && self.recovery_codes.is_empty()
+    }
+
+    /// Whether replies at the console are looked at, for an account that locks do not keep from it: an
+    /// administrator's disabling alone does.
+    #[must_use]
+    pub fn standing_at_console(&self) -> Standing {
+        match self.throttle.disabled {
+            Some(Disabled::Administrator) => Standing::Disabled,
+            Some(Disabled::Failures) | None => Standing::Open,
+        }
+    }
+
+    /// Decides about a reply at the console, for an account that locks do not keep from it. A lock and the disabling
+    /// by failures do not keep the reply from being looked at; they stay in force for everywhere else. A wrong code is
+    /// charged as anywhere, sets its lock for everywhere else, and is told how long that lasts: whoever answers makes
+    /// the person wait. A right code clears failures and lock, and leaves disabled what is disabled.
+    pub fn decide_at_console(&mut self, reply: &Reply, now: &Now, rules: &Rules) -> Decision {
+        if self.standing_at_console() == Standing::Disabled {
+            return self.decide(reply, now, rules);
+        }
+        let (lock, disabled) = (self.throttle.lock.take(), self.throttle.disabled.take());
+        let mut decision = self.decide(reply, now, rules);
+        decision.disabled_now &= disabled.is_none();
+        let charged = matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled));
+        let delay = self.throttle.lock.map(|lock| lock.lasts);
+        let delay = delay.or_else(|| rules.limits.locks.last().copied().filter(|_| self.throttle.disabled.is_some()));
+        self.throttle.disabled = self.throttle.disabled.or(disabled);
+        if !matches!(decision.verdict, Verdict::Granted(_)) {
+            self.throttle.lock = self.throttle.lock.or(lock);
+        }
+        decision.standing = Standing::Open;
+        decision.delay = delay.filter(|_| charged);
+        decision
     }
 
     /// Unused recovery codes.
@@ -289,6 +325,7 @@ impl Account {
             disabled_now: false,
             standing: self.standing(now),
             failures: self.throttle.failures,
+            delay: None,
         }
     }
 }

@@ -24,6 +24,6 @@ pub use policy::{Deadline, FactorOf, Policy, Rule, RuleAction, Unenrolled};
 pub use recovery_code::{RecoveryCode, RecoveryDigest, RecoveryKey, StoredRecoveryCode};
 pub use remembered::{Place, Remembered};
 pub use reply::{Code, Reply};
-pub use source::{SourceAddress, Sources};
+pub use source::{SourceAddress, SourceLimits, Sources};
 pub use throttling::{Limits, Throttle};
 pub use time::{BootTime, Now, WallTime};

@@ -12,10 +12,20 @@ use sha2::Sha256;
 
 use crate::{Now, WallTime};
 
-/// Within this time failures at different accounts count together.
-pub const WINDOW: Duration = Duration::from_secs(600);
-/// Failures at so many different accounts refuse the source.
-pub const ACCOUNTS: usize = 20;
+/// When a source is refused, as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// Failures at so many different accounts refuse it; 2 to 100, default 20.
+    pub accounts: usize,
+    /// Within this time failures at different accounts count together; default 10 minutes.
+    pub window: Duration,
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        Self { accounts: 20, window: Duration::from_secs(600) }
+    }
+}
 
 /// The address of a login's remote host, as far as it tells one host from another: IPv4 whole, IPv6 by its
 /// first 64 bits, since whoever has one address of such a network has all of them.
@@ -62,31 +72,30 @@ impl Sources {
 
     /// How long this source is still refused; `None` where it is not.
     #[must_use]
-    pub fn refused_for(&self, source: SourceAddress, now: &Now) -> Option<Duration> {
+    pub fn refused_for(&self, source: SourceAddress, now: &Now, limits: &SourceLimits) -> Option<Duration> {
         let failures = self.failures.get(&source)?;
-        let mut left: Vec<Duration> = failures.iter().filter_map(|failure| failure.counts_for(now)).collect();
+        let mut left: Vec<Duration> = failures.iter().filter_map(|failure| failure.counts_for(now, limits)).collect();
         left.sort_unstable();
-        // It is free again when the oldest of the last ACCOUNTS failures no longer counts.
-        left.len().checked_sub(ACCOUNTS).and_then(|oldest| left.get(oldest)).copied()
+        // It is free again when the oldest of the last failures that refuse it no longer counts.
+        left.len().checked_sub(limits.accounts).and_then(|oldest| left.get(oldest)).copied()
     }
 
     /// Charges a failure at `account` to its source.
-    pub fn charge(&mut self, source: SourceAddress, account: &str, now: &Now) {
+    pub fn charge(&mut self, source: SourceAddress, account: &str, now: &Now, limits: &SourceLimits) {
         let account = self.fingerprint(account);
         if !self.failures.contains_key(&source) && self.failures.len() >= self.most {
-            self.make_room(now);
+            self.make_room(now, limits);
         }
         let failures = self.failures.entry(source).or_default();
-        failures.retain(|failure| failure.account != account && failure.counts_for(now).is_some());
-        if failures.len() >= ACCOUNTS {
-            failures.remove(0);
-        }
+        failures.retain(|failure| failure.account != account && failure.counts_for(now, limits).is_some());
+        let surplus = (failures.len() + 1).saturating_sub(limits.accounts);
+        failures.drain(..surplus);
         failures.push(Failure { account, at: now.wall });
     }
 
     /// Forgets sources that no longer count, or else the one that failed at the fewest accounts.
-    fn make_room(&mut self, now: &Now) {
-        self.failures.retain(|_, failures| failures.iter().any(|failure| failure.counts_for(now).is_some()));
+    fn make_room(&mut self, now: &Now, limits: &SourceLimits) {
+        self.failures.retain(|_, failures| failures.iter().any(|failure| failure.counts_for(now, limits).is_some()));
         if self.failures.len() < self.most {
             return;
         }
@@ -110,8 +119,8 @@ impl Sources {
 impl Failure {
     /// For how long this failure still counts. One that lies in the future, after the clock was turned back,
     /// no longer does: a source is never refused for longer than the window.
-    fn counts_for(&self, now: &Now) -> Option<Duration> {
-        WINDOW.checked_sub(now.wall.since(self.at)?).filter(|left| !left.is_zero())
+    fn counts_for(&self, now: &Now, limits: &SourceLimits) -> Option<Duration> {
+        limits.window.checked_sub(now.wall.since(self.at)?).filter(|left| !left.is_zero())
     }
 }
 
@@ -119,6 +128,8 @@ impl Failure {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+
+    const USUAL: SourceLimits = SourceLimits { accounts: 20, window: Duration::from_secs(600) };
 
     fn at(seconds: u64) -> Now {
         Now { wall: WallTime::from_seconds(seconds), ..Now::default() }
@@ -132,22 +143,36 @@ mod tests {
     fn a_host_that_fails_over_many_accounts_is_refused_until_the_window_has_passed() {
         let mut sources = Sources::new([7; 32], 64);
         let attacker = source("198.51.100.7");
-        for n in 0..ACCOUNTS {
-            assert_eq!(sources.refused_for(attacker, &at(1000)), None, "{n}");
-            sources.charge(attacker, &format!("user{n}"), &at(1000 + n as u64));
+        for n in 0..USUAL.accounts {
+            assert_eq!(sources.refused_for(attacker, &at(1000), &USUAL), None, "{n}");
+            sources.charge(attacker, &format!("user{n}"), &at(1000 + n as u64), &USUAL);
         }
-        assert_eq!(sources.refused_for(attacker, &at(1019)), Some(Duration::from_secs(581)));
-        assert_eq!(sources.refused_for(source("198.51.100.8"), &at(1019)), None);
-        assert_eq!(sources.refused_for(attacker, &at(1600)), None);
+        assert_eq!(sources.refused_for(attacker, &at(1019), &USUAL), Some(Duration::from_secs(581)));
+        assert_eq!(sources.refused_for(source("198.51.100.8"), &at(1019), &USUAL), None);
+        assert_eq!(sources.refused_for(attacker, &at(1600), &USUAL), None);
+    }
+
+    #[test]
+    fn other_limits_refuse_earlier_and_for_longer_and_hold_for_what_was_charged_before() {
+        let strict = SourceLimits { accounts: 2, window: Duration::from_secs(3600) };
+        let mut sources = Sources::new([7; 32], 64);
+        let attacker = source("198.51.100.7");
+        for account in ["a", "b", "c"] {
+            sources.charge(attacker, account, &at(1000), &USUAL);
+        }
+        assert_eq!(sources.refused_for(attacker, &at(1100), &USUAL), None);
+        assert_eq!(sources.refused_for(attacker, &at(1100), &strict), Some(Duration::from_secs(3500)));
+        sources.charge(attacker, "d", &at(1100), &strict);
+        assert_eq!(sources.failures.get(&attacker).map(Vec::len), Some(2));
     }
 
     #[test]
     fn one_person_who_mistypes_often_is_left_to_the_throttling_of_the_account() {
         let mut sources = Sources::new([7; 32], 64);
         for second in 0..500 {
-            sources.charge(source("192.0.2.1"), "alice", &at(second));
+            sources.charge(source("192.0.2.1"), "alice", &at(second), &USUAL);
         }
-        assert_eq!(sources.refused_for(source("192.0.2.1"), &at(500)), None);
+        assert_eq!(sources.refused_for(source("192.0.2.1"), &at(500), &USUAL), None);
     }
 
     #[test]
@@ -165,22 +190,22 @@ mod tests {
     fn any_number_of_sources_takes_bounded_memory_and_keeps_the_worst() {
         let mut sources = Sources::new([7; 32], 64);
         let attacker = source("198.51.100.7");
-        for n in 0..ACCOUNTS {
-            sources.charge(attacker, &format!("user{n}"), &at(1000));
+        for n in 0..USUAL.accounts {
+            sources.charge(attacker, &format!("user{n}"), &at(1000), &USUAL);
         }
         for n in 0..10_000_u32 {
-            sources.charge(SourceAddress(IpAddr::V4(n.into())), "alice", &at(1000));
+            sources.charge(SourceAddress(IpAddr::V4(n.into())), "alice", &at(1000), &USUAL);
         }
         assert!(sources.failures.len() <= 64);
-        assert!(sources.refused_for(attacker, &at(1000)).is_some());
+        assert!(sources.refused_for(attacker, &at(1000), &USUAL).is_some());
     }
 
     #[test]
     fn a_clock_that_is_turned_back_refuses_nobody_for_longer() {
         let mut sources = Sources::new([7; 32], 64);
-        for n in 0..ACCOUNTS {
-            sources.charge(source("192.0.2.1"), &format!("user{n}"), &at(100_000));
+        for n in 0..USUAL.accounts {
+            sources.charge(source("192.0.2.1"), &format!("user{n}"), &at(100_000), &USUAL);
         }
-        assert_eq!(sources.refused_for(source("192.0.2.1"), &at(1000)), None);
+        assert_eq!(sources.refused_for(source("192.0.2.1"), &at(1000), &USUAL), None);
     }
 }

@@ -8,7 +8,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::rules::{GroupName, Listed, Name, RuleText, Words as _};
-use super::{Audit, Config, Enrolment, Label, Locks, Nss, PlacedRule, Prompt, Size, Throttling, TrustedCaller, spell};
+use super::{
+    Audit, Config, Enrolment, Label, Locks, Nss, PlacedRule, Prompt, Size, Sources, Throttling, TrustedCaller, spell,
+};
 
 /// On which line of the file each key stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +84,7 @@ impl Config {
             issuer,
             enrolment,
             throttling,
+            sources,
             nss,
             audit,
             mode,
@@ -96,7 +99,8 @@ impl Config {
         } = self;
         let Prompt(prompt) = prompt;
         let Enrolment { algorithm, digits, period } = enrolment;
-        let Throttling { failures, window, locks: Locks(locks), disable_after } = throttling;
+        let Throttling { lockout, failures, window, locks: Locks(locks), disable_after, root_console } = throttling;
+        let Sources { enabled, accounts, window: sources_window } = sources;
         let Nss { timeout, cache } = nss;
         let Audit { keep, max_size } = audit;
         let locks: Vec<_> = locks.iter().map(time).collect();
@@ -111,10 +115,15 @@ impl Config {
             ("enrolment.algorithm", quote(algorithm.name())),
             ("enrolment.digits", digits.number().to_string()),
             ("enrolment.period", quote(&spell(period.seconds().into()))),
+            ("throttling.lockout", quote(lockout.0.word())),
             ("throttling.failures", failures.0.to_string()),
             ("throttling.window", time(&window.0)),
             ("throttling.locks", format!("[{}]", locks.join(", "))),
             ("throttling.disable_after", disable_after.0.to_string()),
+            ("throttling.root_console", quote(root_console.0.word())),
+            ("sources.enabled", enabled.to_string()),
+            ("sources.accounts", accounts.0.to_string()),
+            ("sources.window", time(&sources_window.0)),
             ("nss.timeout", time(&timeout.0)),
             ("nss.cache", time(&cache.0)),
             ("audit.keep", time(&keep.0)),
@@ -218,6 +227,7 @@ mod tests {
     const EVERY_KEY: &str = "prompt = \"Say \\\"C:\\\\\\\" \"\ntries = 3\nfail_delay = \"0s\"\n\
         notices = false\nself_enrolment = true\nissuer = \"Example\"\nmode = \"observe\"\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
         [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"90s\", \"1h\"]\ndisable_after = 100\n\
+        lockout = \"nist\"\nroot_console = \"lock\"\n[sources]\nenabled = false\naccounts = 5\nwindow = \"1h\"\n\
         [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n";
 
     fn parse(text: &str) -> Config {
@@ -226,7 +236,12 @@ mod tests {
 
     #[test]
     fn what_is_shown_gives_the_same_configuration_when_it_is_read() {
-        for text in [EVERY_KEY, "issuer = \"host\"", "issuer = \"host\"\n[audit]\nmax_size = \"3GiB\""] {
+        for text in [
+            EVERY_KEY,
+            "issuer = \"host\"",
+            "issuer = \"host\"\n[audit]\nmax_size = \"3GiB\"",
+            "issuer = \"host\"\n[throttling]\nlockout = \"pci\"",
+        ] {
             let config = parse(text);
             let shown: String =
                 config.effective("host").iter().map(|(key, value)| format!("{key} = {value}\n")).collect();

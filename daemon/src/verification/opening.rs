@@ -116,7 +116,7 @@ impl Service {
         let stranger = record.as_ref().is_some_and(|record| !open.subject.owns(record.uid));
         match record.filter(|_| !stranger && !open.is_denied()) {
             Some(record) => Ok(Presence {
-                standing: record.account.standing(&now),
+                standing: open.standing(&record.account, &now, &self.settings()),
                 unenrolled: record.account.has_nothing() && record.account.standing(&now) != Standing::Disabled,
                 remembered: open.may_be_remembered(&record),
             }),

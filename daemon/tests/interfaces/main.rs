@@ -11,6 +11,7 @@
 mod administering;
 mod auditing;
 mod callers;
+mod console;
 mod enrolling;
 mod events;
 mod introspection;

@@ -311,3 +311,21 @@ async fn nothing_that_was_typed_reaches_the_audit_unescaped() {
         assert!(line.matches(" account=\"").count() <= 1, "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_host_that_fails_over_as_many_accounts_as_configured_is_refused_until_sources_are_switched_off() {
+    let scene = Scene::new("fail_delay = \"0s\"\n[sources]\naccounts = 2\nwindow = \"1h\"\n");
+    let root = scene.connect(0).await;
+    let from = Origin { service: Some("sshd".into()), rhost: Some("198.51.100.7".into()), ..Origin::default() };
+    for user in ["guess1", "guess2"] {
+        let (id, _) = root.verifier.begin(user, &from).await.unwrap();
+        root.verifier.respond(id, "123456").await.unwrap();
+    }
+    let (_, step) = root.verifier.begin(OWNER.0, &from).await.unwrap();
+    assert_eq!(denied(&step), Denial::Locked);
+    assert!(step.details.retry_after.is_some_and(|seconds| (3590..=3600).contains(&seconds)), "{step:?}");
+    std::fs::write(&scene.config, "[sources]\nenabled = false\n").unwrap();
+    root.admin.reload().await.unwrap();
+    let (_, step) = root.verifier.begin(OWNER.0, &from).await.unwrap();
+    assert_eq!(step.action(), Some(Action::AskHidden), "{step:?}");
+}

@@ -155,6 +155,7 @@ impl Model {
             disabled_now: before.disabled().is_none() && self.throttling.disabled().is_some(),
             standing: self.standing(now),
             failures: u32::try_from(if granted { before.failures() } else { self.throttling.failures() }).unwrap(),
+            delay: None,
         }
     }
 

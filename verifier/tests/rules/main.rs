@@ -9,6 +9,7 @@
 )]
 
 mod codes;
+mod console;
 mod phantoms;
 mod recovery;
 mod remembered;
