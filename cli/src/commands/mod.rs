@@ -9,6 +9,7 @@ mod enable;
 mod enroll;
 mod import;
 mod list;
+mod manual;
 mod prune;
 mod recovery_codes;
 mod remove;
@@ -102,6 +103,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
             ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
         },
         Command::Completions(arguments) => completions::run(arguments, output),
+        Command::Manual => manual::run(output),
     }
 }
 
