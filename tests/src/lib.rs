@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod booted;
 mod builder;
 mod code;
 mod daemon;
@@ -21,6 +22,7 @@ mod secure_shell;
 mod syslog;
 mod terminal;
 
+pub use booted::{Booted, rootfs};
 pub use builder::HostBuilder;
 pub use code::{Enrolment, HotpKey};
 pub use daemon::{Daemon, Figures, wait};
@@ -28,7 +30,7 @@ pub use host::Host;
 pub use outcome::Outcome;
 pub use pam::{Attempt, Cycles, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL, PAM_MAXTRIES, PAM_SUCCESS, PAM_SYSTEM_ERR, Stack};
 pub use private_socket::{Verdict, VerifierClient};
-pub use programs::staged;
+pub use programs::{shipped, staged, target_directory};
 pub use random::{Random, seed};
 pub use syslog::Line;
 pub use terminal::Dialogue;
