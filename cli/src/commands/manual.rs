@@ -37,7 +37,7 @@ fn page(mut tool: Command) -> String {
     let mut text = HEAD.to_owned();
     paragraphs(&mut text, &about(&tool));
     let _ = writeln!(text, ".Pp\nOptions of every command:");
-    options(&mut text, &tool, |argument| argument.is_global_set() || argument.get_id() == "help");
+    options(&mut text, &tool, |argument| argument.is_global_set() || is_clap_s(argument));
     text.push_str(".Sh COMMANDS\n");
     commands(&mut text, &tool, "");
     text.push_str(TAIL);

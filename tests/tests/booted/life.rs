@@ -9,7 +9,7 @@ use std::{
 use scenarios::{Booted, HotpKey};
 
 use crate::{
-    package::{PASSWORD, debian, higher, install, logged},
+    package::{PASSWORD, debian, install, logged, of_version},
     suites,
 };
 
@@ -108,7 +108,7 @@ const PEOPLE: usize = 4;
 const LOGINS: usize = 200;
 
 fn it_is_upgraded_while_people_log_in(machine: &Booted) {
-    let package = higher();
+    let package = of_version("0.1.1-1");
     let fobs: Vec<(String, HotpKey)> = (0..PEOPLE)
         .map(|number| (format!("person{number}"), HotpKey::numbered(u32::try_from(100 + number).unwrap())))
         .collect();
@@ -181,7 +181,7 @@ fn it_is_removed_and_finds_its_accounts_again(machine: &Booted) {
 
 fn it_is_purged_without_a_trace(machine: &Booted, before: &[String]) {
     for number in 0..PEOPLE {
-        machine.shell(&format!("userdel -r person{number}")).unwrap();
+        machine.shell(&format!("loginctl terminate-user person{number}; userdel -f -r person{number}")).unwrap();
     }
     machine.shell("pam-auth-update --enable countersign && pam-auth-update --disable countersign").unwrap();
     machine.shell("dpkg --purge countersign").unwrap();
