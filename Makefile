@@ -88,7 +88,8 @@ test-scenarios:
 test-packages: deb rpm
 	@echo "== Tier 5: the packages, and a booted Debian ($(COUNTERSIGN_SUITES)) that has them"
 	shellcheck packaging/deb/build packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm packaging/install \
-	    packaging/rpm/build packaging/dev/install-dependencies packaging/dev/stage packaging/dev/rustc packaging/dev/rootfs
+	    packaging/rpm/build packaging/dev/install-dependencies packaging/dev/stage packaging/dev/rustc packaging/dev/rootfs \
+	    packaging/dev/reproduce
 	$(CARGO) test --locked --release --workspace --exclude pam-module --test packages --test booted
 
 test-reproducible: deb
