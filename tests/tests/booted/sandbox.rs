@@ -62,7 +62,7 @@ fn polkit_is_asked(machine: &Booted) {
 
 /// The private socket under the shipped unit: a caller is whom the kernel names.
 #[test]
-fn two_users_on_the_private_socket_are_told_apart() {
+fn two_users_on_the_private_socket_and_on_the_bus_are_told_apart() {
     for suite in suites() {
         let machine = installed(&suite);
         machine.write("/etc/pam.d/code", CODE_ALONE).unwrap();
@@ -70,13 +70,17 @@ fn two_users_on_the_private_socket_are_told_apart() {
             machine.add_person(name, PASSWORD).unwrap();
             machine.import_hotp(name, &HotpKey::numbered(fob)).unwrap();
         }
-        let codes = HotpKey::numbered(12).codes(0, 2).unwrap();
+        let codes = HotpKey::numbered(12).codes(0, 3).unwrap();
         answer(&machine, "alice", "bob", &codes[0], false);
         let uid = machine.shell("id -u alice").unwrap();
         logged(&machine, &["countersignd[", "outcome=refused", &format!("caller_uid={} ", uid.trim())]);
         // The code was neither taken nor charged: it is still bob's to give.
         answer(&machine, "bob", "bob", &codes[0], true);
         answer(&machine, "root", "bob", &codes[1], true);
+        // The same over the bus, whose answers the module takes from the owner of the socket alone.
+        machine.write("/etc/pam.d/code", &CODE_ALONE.replace("countersign.so", "countersign.so socket=none")).unwrap();
+        answer(&machine, "alice", "bob", &codes[2], false);
+        answer(&machine, "bob", "bob", &codes[2], true);
     }
 }
 
