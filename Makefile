@@ -12,6 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 STAGE := $(abspath $(TARGET)/stage)
 # Scenarios wait more than they compute: more of them run at a time than there are processors.
 SCENARIO_THREADS ?= 6
+PACKAGE_THREADS ?= 3
 
 export COUNTERSIGN_STAGE := $(STAGE)
 
@@ -90,7 +91,8 @@ test-packages: deb rpm
 	shellcheck packaging/deb/build packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm packaging/install \
 	    packaging/rpm/build packaging/dev/install-dependencies packaging/dev/stage packaging/dev/rustc packaging/dev/rootfs \
 	    packaging/dev/reproduce
-	$(CARGO) test --locked --release --workspace --exclude pam-module --test packages --test booted
+	$(CARGO) test --locked --release --workspace --exclude pam-module --test packages --test booted -- \
+	    --test-threads=$(PACKAGE_THREADS)
 
 test-reproducible: deb
 	@packaging/dev/reproduce "$(PACKAGES)"
