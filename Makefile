@@ -44,7 +44,7 @@ install: build ## Install what was built (as root; DESTDIR, prefix); changes no 
 uninstall: build ## Remove what was installed, not the state; first take the module out of the PAM files
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT; \
 	PREFIX="$(prefix)" PAM_DIR="$(PAM_DIR)" STRIP=no packaging/install "$(STAGE)" "$$scratch"; \
-	cd "$$scratch" && find . -type f ! -path './etc/*' -printf '$(DESTDIR)/%P\0' | xargs -0 rm -fv; \
+	cd "$$scratch" && find . -type f ! -path './etc/countersign/*' -printf '$(DESTDIR)/%P\0' | xargs -0 rm -fv; \
 	rm -rf "$(DESTDIR)$(prefix)/share/doc/countersign"
 
 deb: build ## Build the Debian packages, in target/packages
