@@ -1,6 +1,10 @@
 //! The packages as `make packages` built them, and machines that have one.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use scenarios::{Booted, Outcome, build_debian, package, target_directory};
 
@@ -12,10 +16,13 @@ pub(crate) fn debian() -> PathBuf {
     package("countersign_", ".deb").unwrap()
 }
 
-/// The same package with another version.
+/// The same package with another version, which the first test that wants it builds.
 pub(crate) fn of_version(version: &str) -> PathBuf {
-    let directory = target_directory().unwrap().join(format!("packages-{version}"));
-    build_debian(&directory, Some(version)).unwrap()
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let build =
+        || build_debian(&target_directory().unwrap().join(format!("packages-{version}")), Some(version)).unwrap();
+    built.entry(version.to_owned()).or_insert_with(build).clone()
 }
 
 /// A booted machine with the package on it.
