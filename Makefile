@@ -12,20 +12,20 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 STAGE := $(abspath $(TARGET)/stage)
 # Scenarios wait more than they compute: more of them run at a time than there are processors.
 SCENARIO_THREADS ?= 6
+PACKAGE_THREADS ?= 3
 
 export COUNTERSIGN_STAGE := $(STAGE)
+
+PACKAGES := $(abspath $(TARGET)/packages)
+# The Debian releases on which the packages are tried.
+export COUNTERSIGN_SUITES ?= bookworm
 
 # Where `make install` puts things; DESTDIR stands before all of it.
 prefix ?= /usr
 PAM_DIR ?= $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security /usr/lib64/security))
-UNIT_DIR ?= $(prefix)/lib/systemd/system
-INSTALLED = $(prefix)/libexec/countersignd $(prefix)/bin/countersign $(PAM_DIR)/pam_countersign.so \
-    $(UNIT_DIR)/countersignd.service $(UNIT_DIR)/countersignd.socket \
-    $(prefix)/lib/sysusers.d/countersign.conf $(prefix)/lib/tmpfiles.d/countersign.conf \
-    $(prefix)/share/dbus-1/system.d/org.countersign.Countersign1.conf \
-    $(prefix)/share/polkit-1/actions/org.countersign.policy
 
-.PHONY: help deps build install uninstall lint test test-fast test-units test-scenarios demo clean
+.PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
+    test-reproducible demo clean
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,17 +38,22 @@ build: ## Build the daemon, the module and the tool, and stage them in target/st
 
 install: build ## Install what was built (as root; DESTDIR, prefix); changes no PAM file and starts nothing
 	@test -n "$(PAM_DIR)" || { echo "No PAM module directory is known here: set PAM_DIR=…" >&2; exit 1; }
-	install -D -s -m 0755 "$(STAGE)/countersignd" "$(DESTDIR)$(prefix)/libexec/countersignd"
-	install -D -s -m 0755 "$(STAGE)/countersign" "$(DESTDIR)$(prefix)/bin/countersign"
-	install -D -s -m 0644 "$(STAGE)/pam_countersign.so" "$(DESTDIR)$(PAM_DIR)/pam_countersign.so"
-	install -D -m 0644 -t "$(DESTDIR)$(UNIT_DIR)" packaging/systemd/countersignd.service packaging/systemd/countersignd.socket
-	install -D -m 0644 -t "$(DESTDIR)$(prefix)/lib/sysusers.d" packaging/sysusers.d/countersign.conf
-	install -D -m 0644 -t "$(DESTDIR)$(prefix)/lib/tmpfiles.d" packaging/tmpfiles.d/countersign.conf
-	install -D -m 0644 -t "$(DESTDIR)$(prefix)/share/dbus-1/system.d" packaging/dbus/org.countersign.Countersign1.conf
-	install -D -m 0644 -t "$(DESTDIR)$(prefix)/share/polkit-1/actions" packaging/polkit/org.countersign.policy
+	PREFIX="$(prefix)" PAM_DIR="$(PAM_DIR)" packaging/install "$(STAGE)" "$(DESTDIR)"
 
-uninstall: ## Remove what was installed, not the state; first take the module out of the PAM files
-	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+# What is removed is what an installation would put there, less the configuration.
+uninstall: build ## Remove what was installed, not the state; first take the module out of the PAM files
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT; \
+	PREFIX="$(prefix)" PAM_DIR="$(PAM_DIR)" STRIP=no packaging/install "$(STAGE)" "$$scratch"; \
+	cd "$$scratch" && find . -type f ! -path './etc/countersign/*' -printf '$(DESTDIR)/%P\0' | xargs -0 rm -fv; \
+	rm -rf "$(DESTDIR)$(prefix)/share/doc/countersign"
+
+deb: build ## Build the Debian packages, in target/packages
+	@rm -f "$(PACKAGES)"/*.deb
+	@packaging/deb/build "$(STAGE)" "$(PACKAGES)"
+
+rpm: build ## Build the RPM packages, in target/packages
+	@rm -f "$(PACKAGES)"/*.rpm
+	@packaging/rpm/build "$(STAGE)" "$(PACKAGES)"
 
 lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	$(CARGO) fmt --all --check
@@ -60,8 +65,11 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	    echo "cargo-deny is not installed: licences and sources are not checked here"; \
 	fi
 
-test: deps lint build test-units test-scenarios ## All tiers: what CI runs
-	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts."
+test: deps lint build test-units test-scenarios test-packages ## All tiers: what CI runs
+	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts; packages on a booted Debian."
+
+test-all: test test-reproducible ## The same, and the packages on Debian 13 and sid, and built twice
+	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
 
 test-fast: ## The tiers that need no scratch host, for every save
 	$(CARGO) test --locked -p pam-module
@@ -77,6 +85,17 @@ test-scenarios:
 	@echo "== Tier 4: real sshd, sudo and su on scratch hosts"
 	$(CARGO) test --locked --release --workspace --exclude pam-module --test scenarios -- \
 	    --test-threads=$(SCENARIO_THREADS)
+
+test-packages: deb rpm
+	@echo "== Tier 5: the packages, and a booted Debian ($(COUNTERSIGN_SUITES)) that has them"
+	shellcheck packaging/deb/build packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm packaging/install \
+	    packaging/rpm/build packaging/dev/install-dependencies packaging/dev/stage packaging/dev/rustc packaging/dev/rootfs \
+	    packaging/dev/reproduce
+	$(CARGO) test --locked --release --workspace --exclude pam-module --test packages --test booted -- \
+	    --test-threads=$(PACKAGE_THREADS)
+
+test-reproducible: deb
+	@packaging/dev/reproduce "$(PACKAGES)"
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo

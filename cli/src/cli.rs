@@ -62,6 +62,9 @@ pub(crate) enum Command {
     Audit(Audit),
     Config(Config),
     Completions(Completions),
+    /// Print the manual page countersign(1), for those who package
+    #[command(hide = true)]
+    Manual,
 }
 
 /// Add an authenticator: a phone app or a key fob

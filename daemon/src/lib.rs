@@ -149,6 +149,7 @@ async fn serve_until_told(
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
+    let mut alive = tokio::time::interval(watchdog());
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -159,6 +160,7 @@ async fn serve_until_told(
                 idleness.look(service.decided());
             }
             _ = prune.tick() => service.prune_audit().await,
+            _ = alive.tick() => notify(&[NotifyState::Watchdog]),
         }
     }
     notify(&[NotifyState::Stopping]);
@@ -167,6 +169,12 @@ async fn serve_until_told(
     service.record_counted().await;
     service.record(Event::new(clock::wall(), Kind::Stop, Outcome::Note)).await;
     Ok(())
+}
+
+/// How often the service manager is told that this loop goes round: twice in the time it allows (sd_watchdog_enabled(3)).
+/// Where it does not watch, it hears nothing that it would not ignore.
+fn watchdog() -> Duration {
+    sd_notify::watchdog_enabled().map_or(PRUNE, |allowed| (allowed / 2).max(Duration::from_millis(1)))
 }
 
 /// Notices when the logins of a while have ended.

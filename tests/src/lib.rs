@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod booted;
 mod builder;
 mod code;
 mod daemon;
 mod host;
 mod outcome;
+mod packages;
 mod pam;
 mod private_socket;
 mod programs;
@@ -21,14 +23,16 @@ mod secure_shell;
 mod syslog;
 mod terminal;
 
+pub use booted::{Booted, rootfs};
 pub use builder::HostBuilder;
 pub use code::{Enrolment, HotpKey};
 pub use daemon::{Daemon, Figures, wait};
 pub use host::Host;
 pub use outcome::Outcome;
+pub use packages::{build_debian, package};
 pub use pam::{Attempt, Cycles, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL, PAM_MAXTRIES, PAM_SUCCESS, PAM_SYSTEM_ERR, Stack};
 pub use private_socket::{Verdict, VerifierClient};
-pub use programs::staged;
+pub use programs::{shipped, staged, target_directory};
 pub use random::{Random, seed};
 pub use syslog::Line;
 pub use terminal::Dialogue;

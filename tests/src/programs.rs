@@ -35,7 +35,8 @@ pub(crate) fn driver(name: &str) -> Result<PathBuf> {
 }
 
 /// A file of the checkout.
-pub(crate) fn shipped(path: &str) -> PathBuf {
+#[must_use]
+pub fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
@@ -44,8 +45,14 @@ pub(crate) fn module_directory() -> String {
     format!("/usr/lib/{}-linux-gnu/security", std::env::consts::ARCH)
 }
 
-/// Cargo's target directory: the running program lies in it, at `release/` or `release/deps/`.
-fn target_directory() -> Result<PathBuf> {
+/// Cargo's target directory: the stage lies in it, or the running program, at `release/` or `release/deps/`.
+///
+/// # Errors
+/// They lie elsewhere.
+pub fn target_directory() -> Result<PathBuf> {
+    if let Some(stage) = std::env::var_os("COUNTERSIGN_STAGE") {
+        return Ok(Path::new(&stage).parent().context("the stage has no directory above it")?.to_path_buf());
+    }
     let executable = std::env::current_exe()?;
     let found = executable.ancestors().find(|path| path.join("CACHEDIR.TAG").is_file());
     Ok(found.context("the running program lies in no target directory: set COUNTERSIGN_STAGE")?.to_path_buf())

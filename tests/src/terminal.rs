@@ -12,17 +12,36 @@ const PATIENCE: u32 = 30;
 /// expect's own exit status where something expected did not come.
 const DISAPPOINTED: i32 = 99;
 
+/// Where a terminal can be: a host that runs programs.
+pub(crate) trait Place: std::fmt::Debug {
+    /// Runs a program as `user` with `input` on its standard input.
+    fn converse(&self, user: &str, arguments: &[&str], input: &[u8]) -> Result<Outcome>;
+
+    /// What the host logged, for messages.
+    fn diagnosis(&self) -> String;
+}
+
+impl Place for Host {
+    fn converse(&self, user: &str, arguments: &[&str], input: &[u8]) -> Result<Outcome> {
+        self.feed_as(user, arguments, input)
+    }
+
+    fn diagnosis(&self) -> String {
+        self.diagnosis()
+    }
+}
+
 /// A program on a terminal, and what is said to it.
 #[derive(Debug)]
 pub struct Dialogue<'host> {
-    host: &'host Host,
+    host: &'host dyn Place,
     user: String,
     command: String,
     script: String,
 }
 
 impl<'host> Dialogue<'host> {
-    pub(crate) fn new(host: &'host Host, user: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn new(host: &'host dyn Place, user: &str, arguments: &[&str]) -> Self {
         let mut script =
             format!("log_user 1\nset timeout {PATIENCE}\nset stty_init {{rows 60 columns 100}}\nspawn -noecho");
         for argument in arguments {
@@ -89,7 +108,7 @@ impl<'host> Dialogue<'host> {
              exit {DISAPPOINTED} }}\n }}\n}}\nset end [wait]\n# A fifth element tells of a signal; ours is Ctrl-C alone.\n\
              if {{[llength $end] > 4}} {{ exit 130 }}\nexit [lindex $end 3]"
         );
-        let mut outcome = self.host.feed_as(&self.user, &["expect", "-f", "-"], self.script.as_bytes())?;
+        let mut outcome = self.host.converse(&self.user, &["expect", "-f", "-"], self.script.as_bytes())?;
         outcome.command = self.command;
         outcome.stdout = outcome.stdout.replace('\r', "");
         if outcome.status == DISAPPOINTED {

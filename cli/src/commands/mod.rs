@@ -10,6 +10,7 @@ mod enroll;
 mod forget;
 mod import;
 mod list;
+mod manual;
 mod prune;
 mod recovery_codes;
 mod remove;
@@ -104,6 +105,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
             ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
         },
         Command::Completions(arguments) => completions::run(arguments, output),
+        Command::Manual => manual::run(output),
     }
 }
 

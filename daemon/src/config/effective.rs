@@ -253,6 +253,21 @@ mod tests {
         }
     }
 
+    /// packaging/countersign.toml: all comments, and without them all keys at their defaults.
+    #[test]
+    fn the_installed_file_shows_every_key_with_its_default_and_sets_none() {
+        let installed = include_str!("../../../packaging/countersign.toml");
+        assert_eq!(parse(installed), Config::default());
+        let is_setting = |line: &&str| line.starts_with(|first: char| first == '[' || first.is_ascii_lowercase());
+        let shown: Vec<&str> = installed.lines().filter_map(|line| line.strip_prefix('#')).filter(is_setting).collect();
+        let config = parse(&shown.join("\n"));
+        for (key, _) in config.effective("") {
+            assert!(config.origins.origin(key).starts_with(FILE), "{key} is missing in packaging/countersign.toml");
+        }
+        let defaults = Config { issuer: config.issuer.clone(), origins: config.origins.clone(), ..Config::default() };
+        assert_eq!(config, defaults);
+    }
+
     #[test]
     fn every_key_that_is_set_names_its_line_and_every_other_one_the_default() {
         let config = parse(EVERY_KEY);
