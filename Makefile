@@ -25,7 +25,7 @@ INSTALLED = $(prefix)/libexec/countersignd $(prefix)/bin/countersign $(PAM_DIR)/
     $(prefix)/share/dbus-1/system.d/org.countersign.Countersign1.conf \
     $(prefix)/share/polkit-1/actions/org.countersign.policy
 
-.PHONY: help deps build install uninstall lint test test-fast test-units test-scenarios demo clean
+.PHONY: help deps build install uninstall lint test test-fast test-units test-scenarios torture demo clean
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,11 @@ test-scenarios:
 	@echo "== Tier 4: real sshd, sudo and su on scratch hosts"
 	$(CARGO) test --locked --release --workspace --exclude pam-module --test scenarios -- \
 	    --test-threads=$(SCENARIO_THREADS)
+
+# 200 rounds, or as many as begin within SECONDS; SEED plays a plan again.
+torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEED=N for the same plan
+	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
+	    $(if $(SECONDS),--seconds $(SECONDS),--rounds 200)
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo

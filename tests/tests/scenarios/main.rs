@@ -14,11 +14,15 @@
 mod bad_times;
 mod bus_policy;
 mod crashes;
+mod disks;
 mod enrolment;
 mod footprint;
 mod good_guest;
 mod hostile_bus;
+mod hostile_input;
+mod kills;
 mod locks;
+mod logger;
 mod logins;
 mod notices;
 mod polkit;
