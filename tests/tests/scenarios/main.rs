@@ -24,6 +24,7 @@ mod kills;
 mod locks;
 mod logger;
 mod logins;
+mod name_service;
 mod notices;
 mod polkit;
 mod private_socket;
