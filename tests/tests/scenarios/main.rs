@@ -13,6 +13,7 @@
 
 mod bad_times;
 mod bus_policy;
+mod bus_trouble;
 mod crashes;
 mod disks;
 mod enrolment;
