@@ -6,6 +6,7 @@
 mod effective;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -196,12 +197,14 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    /// Reads the file, or takes the defaults where it does not exist at its default place.
+    /// Reads the file, or takes the defaults where nothing is at its default place. A link that leads nowhere is
+    /// something: the configuration was meant to be elsewhere.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn load_or_default(path: &Path) -> Result<Self, ConfigError> {
-        if path == Path::new(DEFAULT_PATH) && matches!(path.try_exists(), Ok(false)) {
+        let absent = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        if path == Path::new(DEFAULT_PATH) && path.symlink_metadata().is_err_and(absent) {
             return Ok(Self::default());
         }
         Self::load(path)

@@ -14,6 +14,7 @@
 mod bad_times;
 mod bus_policy;
 mod bus_trouble;
+mod configuration;
 mod crashes;
 mod disks;
 mod enrolment;
