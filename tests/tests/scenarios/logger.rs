@@ -1,6 +1,6 @@
 //! The system's logger is gone, stopped or restarted: logins do not wait for it, and what it was not told is counted.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use anyhow::Result;
 use scenarios::{Host, HotpKey, Line, PAM_SUCCESS, Stack, wait};
@@ -53,5 +53,64 @@ fn a_login_without_syslog_is_logged_when_it_is_back() -> Result<()> {
     assert_eq!(attempt.result, PAM_SUCCESS, "{attempt:?}");
     host.run(&["sh", "-c", START_SYSLOG])?.success()?;
     host.logged(&[("event", "verification"), ("outcome", "granted"), ("account", "alice")])?;
+    Ok(())
+}
+
+/// Signals the logger and waits until its state in /proc is as it shall be.
+fn signal_logger(host: &Host, signal: &str, state: &str) -> Result<()> {
+    let script =
+        "pid=$(cat /run/rsyslogd.pid) && kill -$0 $pid && until grep -q \"^State:.*$1\" /proc/$pid/status; do :; done";
+    host.run(&["sh", "-c", script, signal, state])?.success()?;
+    Ok(())
+}
+
+#[test]
+fn logins_are_as_quick_as_ever_while_the_logger_is_stopped_and_what_it_missed_is_counted() -> Result<()> {
+    let (fob, codes) = HotpKey::distinct(28, 4600)?;
+    let host = Host::build().user_without_password("alice").pam(Stack::code_alone("door")).start()?;
+    host.import_hotp("alice", &fob)?;
+    assert_eq!(host.cycles("door", "alice", &codes[..100])?.granted, 100);
+    signal_logger(&host, "STOP", "stopped")?;
+    // Its own queue takes a few lines, the daemon's 4096, and there are more.
+    let start = std::time::Instant::now();
+    assert_eq!(host.cycles("door", "alice", &codes[100..4500])?.granted, 4400);
+    let each = start.elapsed() / 4400;
+    assert!(each < Duration::from_millis(20), "a login took {each:?}");
+    signal_logger(&host, "CONT", "sleeping")?;
+    let dropped = |line: &Line| {
+        let count = line.text.strip_suffix(" lines were dropped while syslog took none")?;
+        count.parse::<u64>().ok().filter(|_| line.program == "countersignd")
+    };
+    wait("the dropped lines to be told", || Ok(host.syslog().iter().find_map(dropped)))?;
+    let attempt = host.attempt("door", "alice", &[&codes[4500]])?;
+    assert_eq!(attempt.result, PAM_SUCCESS, "{attempt:?}");
+    // Every line of the 4501 is either there or counted.
+    let accounted = || {
+        let lines = host.syslog();
+        let told: u64 = lines.iter().filter_map(dropped).sum();
+        let there = lines.iter().filter(|line| line.has(&[("outcome", "granted"), ("event", "verification")])).count();
+        Ok((told + there as u64 == 4501).then_some(()))
+    };
+    wait("all lines to be there or counted", accounted)?;
+    Ok(())
+}
+
+#[test]
+fn a_logger_that_was_restarted_gets_the_lines_from_then_on() -> Result<()> {
+    let (fob, codes) = HotpKey::distinct(29, 12)?;
+    let host = Host::build().user_without_password("alice").pam(Stack::code_alone("door")).start()?;
+    host.import_hotp("alice", &fob)?;
+    for (round, code) in codes.iter().enumerate().take(6) {
+        let attempt = host.attempt("door", "alice", &[code])?;
+        assert_eq!(attempt.result, PAM_SUCCESS, "{attempt:?}");
+        let granted = || {
+            let lines = host.syslog();
+            let lines = lines.iter().filter(|line| line.has(&[("outcome", "granted"), ("event", "verification")]));
+            Ok((lines.count() == round + 1).then_some(()))
+        };
+        wait("the line", granted)?;
+        host.run(&["sh", "-c", STOP_SYSLOG])?.success()?;
+        host.run(&["sh", "-c", START_SYSLOG])?.success()?;
+    }
     Ok(())
 }
