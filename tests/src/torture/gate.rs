@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, bail};
+use dbus_api::Denial;
 
-use crate::{Host, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL, PAM_SUCCESS, wait};
+use crate::{Host, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL, PAM_MAXTRIES, PAM_SUCCESS, Verdict, wait};
 
 /// The service at which all of them log in.
 const SERVICE: &str = "door";
@@ -14,6 +15,15 @@ pub(super) struct Gate<'host> {
     host: &'host Host,
     /// Odd while the daemon is dead or starting; a login during which it stays even was undisturbed.
     closings: AtomicU64,
+}
+
+/// How somebody logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// At a PAM service, by a process of its own.
+    Pam,
+    /// Over the private socket, as fast as the daemon can.
+    Socket,
 }
 
 /// What became of a right code that nobody had presented before.
@@ -40,10 +50,10 @@ impl<'host> Gate<'host> {
 
     /// Presents a right code for the first time. While the daemon lives it lets in; where it died meanwhile, the
     /// first try after that lets in or finds the code spent.
-    pub(super) fn present(&self, user: &str, code: &str) -> Result<Fresh> {
+    pub(super) fn present(&self, way: Way, user: &str, code: &str) -> Result<Fresh> {
         let mut disturbed = false;
         loop {
-            let (result, undisturbed) = self.attempt(user, code)?;
+            let (result, undisturbed) = self.attempt(way, user, code)?;
             disturbed |= !undisturbed;
             match result {
                 PAM_SUCCESS => return Ok(Fresh::LetIn),
@@ -56,9 +66,9 @@ impl<'host> Gate<'host> {
     }
 
     /// Presents a spent code again, which is refused.
-    pub(super) fn present_again(&self, user: &str, code: &str) -> Result<()> {
+    pub(super) fn present_again(&self, way: Way, user: &str, code: &str) -> Result<()> {
         loop {
-            match self.attempt(user, code)? {
+            match self.attempt(way, user, code)? {
                 (PAM_AUTH_ERR, _) => return Ok(()),
                 (PAM_AUTHINFO_UNAVAIL, false) => self.wait_until_open()?,
                 (PAM_SUCCESS, _) => bail!("a code of {user} let in twice"),
@@ -68,11 +78,25 @@ impl<'host> Gate<'host> {
     }
 
     /// One login, and whether the daemon lived all the time.
-    fn attempt(&self, user: &str, code: &str) -> Result<(i32, bool)> {
+    fn attempt(&self, way: Way, user: &str, code: &str) -> Result<(i32, bool)> {
         let before = self.closings.load(Ordering::SeqCst);
-        let attempt = self.host.attempt(SERVICE, user, &[code])?;
+        let result = match way {
+            Way::Pam => self.host.attempt(SERVICE, user, &[code])?.result,
+            Way::Socket => self.by_socket(user, code),
+        };
         let undisturbed = before.is_multiple_of(2) && before == self.closings.load(Ordering::SeqCst);
-        Ok((attempt.result, undisturbed))
+        Ok((result, undisturbed))
+    }
+
+    /// What the module would make of the daemon's answer.
+    fn by_socket(&self, user: &str, code: &str) -> i32 {
+        let Ok(client) = self.host.private_socket() else { return PAM_AUTHINFO_UNAVAIL };
+        match client.verify(user, code) {
+            Verdict::Granted => PAM_SUCCESS,
+            Verdict::Denied(Denial::Refused, _) => PAM_AUTH_ERR,
+            Verdict::Denied(Denial::Unavailable, _) | Verdict::Refused(_) => PAM_AUTHINFO_UNAVAIL,
+            Verdict::Denied(..) => PAM_MAXTRIES,
+        }
     }
 
     fn wait_until_open(&self) -> Result<()> {

@@ -11,14 +11,15 @@ use serde_json::Value;
 
 use super::{
     Report,
-    gate::{Fresh, Gate},
+    gate::{Fresh, Gate, Way},
 };
 use crate::{Enrolment, Host, HostBuilder, HotpKey};
 
 /// Of every TOTP authenticator here.
 pub(super) const PERIOD: Duration = Duration::from_secs(30);
 
-const FOBS: [&str; 3] = ["alice", "bob", "carol"];
+/// Those who log in all the time.
+const FOBS: [(&str, Way); 4] = [("alice", Way::Pam), ("bob", Way::Pam), ("carol", Way::Socket), ("judy", Way::Socket)];
 const PHONES: [&str; 3] = ["dave", "erin", "frank"];
 const PAPERS: [&str; 3] = ["grace", "heidi", "ivan"];
 
@@ -37,6 +38,7 @@ pub(super) struct People<'host> {
 /// Somebody with one kind of code.
 pub(super) struct Person {
     name: &'static str,
+    way: Way,
     source: Source,
     /// The codes that are known to be spent; a replay of older ones would be a wrong code.
     spent: Vec<String>,
@@ -53,25 +55,25 @@ enum Source {
 
 impl<'host> People<'host> {
     pub(super) fn invite(host: HostBuilder) -> HostBuilder {
-        let names = FOBS.iter().chain(&PHONES).chain(&PAPERS);
+        let names = FOBS.iter().map(|(name, _)| name).chain(&PHONES).chain(&PAPERS);
         names.fold(host, |host, name| host.user_without_password(name))
     }
 
     pub(super) fn enrol(host: &'host Host) -> Result<Self> {
         let mut fobs = Vec::new();
-        for (name, seed) in FOBS.into_iter().zip(70..) {
+        for ((name, way), seed) in FOBS.into_iter().zip(70..) {
             let key = HotpKey::numbered(seed);
             host.import_hotp(name, &key)?;
-            fobs.push(Person::new(name, Source::Fob { key, made: 0, codes: VecDeque::new() }));
+            fobs.push(Person::new(name, way, Source::Fob { key, made: 0, codes: VecDeque::new() }));
         }
         let mut guests = Vec::new();
         for name in PHONES {
             let phone = host.enrol(name)?;
-            guests.push(Person::new(name, Source::Phone { phone, code: String::new() }));
+            guests.push(Person::new(name, Way::Pam, Source::Phone { phone, code: String::new() }));
         }
         for name in PAPERS {
             let codes = host.enrol(name)?.recovery_codes;
-            guests.push(Person::new(name, Source::Paper { codes }));
+            guests.push(Person::new(name, Way::Pam, Source::Paper { codes }));
         }
         guests.iter_mut().try_for_each(|guest| guest.prepare(host))?;
         Ok(Self { host, fobs, guests })
@@ -108,8 +110,8 @@ impl<'host> People<'host> {
 }
 
 impl Person {
-    const fn new(name: &'static str, source: Source) -> Self {
-        Self { name, source, spent: Vec::new(), granted: 0, lost: 0, replays: 0 }
+    const fn new(name: &'static str, way: Way, source: Source) -> Self {
+        Self { name, way, source, spent: Vec::new(), granted: 0, lost: 0, replays: 0 }
     }
 
     /// Logs in with one code after the other.
@@ -123,11 +125,11 @@ impl Person {
     /// Logs in with a fresh code, and tries it again at once.
     pub(super) fn log_in_once(&mut self, gate: &Gate<'_>) -> Result<()> {
         let code = self.fresh_code()?;
-        match gate.present(self.name, &code)? {
+        match gate.present(self.way, self.name, &code)? {
             Fresh::LetIn => self.granted += 1,
             Fresh::Lost => self.lost += 1,
         }
-        gate.present_again(self.name, &code)?;
+        gate.present_again(self.way, self.name, &code)?;
         self.replays += 1;
         if !matches!(self.source, Source::Paper { .. }) {
             self.spent.clear();
@@ -173,7 +175,7 @@ impl Person {
 
     fn replay_all(&mut self, gate: &Gate<'_>) -> Result<()> {
         for code in &self.spent {
-            gate.present_again(self.name, code)?;
+            gate.present_again(self.way, self.name, code)?;
             self.replays += 1;
         }
         Ok(())
