@@ -171,7 +171,12 @@ fn a_store_that_was_truncated_overwritten_or_replaced_is_not_opened_and_serves_a
 
 /// Changes of records in the stopped store, and whether bob's is changed too.
 const ALTERED_RECORDS: [(&str, bool); 5] = [
-    ("UPDATE authenticators SET sealed = CAST(x'00' || substr(sealed, 2) AS BLOB) WHERE account = 'alice'", false),
+    (
+        "UPDATE authenticators SET sealed =
+         CAST(iif(substr(sealed, 1, 1) = x'00', x'01', x'00') || substr(sealed, 2) AS BLOB)
+         WHERE account = 'alice'",
+        false,
+    ),
     ("UPDATE authenticators SET counter = 0 WHERE account = 'alice'", false),
     ("UPDATE accounts SET failures = 7 WHERE name = 'alice'", false),
     (

@@ -170,7 +170,8 @@ reply = sys.stdin.buffer.read()
 transport = paramiko.Transport(socket.create_connection(("127.0.0.1", 22)))
 transport.start_client(timeout=20)
 try:
-    if transport.auth_publickey("alice", paramiko.Ed25519Key.from_private_key_file("/root/laptop/key")) != ["keyboard-interactive"]:
+    key = paramiko.Ed25519Key.from_private_key_file("/root/laptop/key")
+    if transport.auth_publickey("alice", key) != ["keyboard-interactive"]:
         sys.exit("no code was asked for")
     transport.auth_interactive("alice", lambda title, text, prompts: [reply for _ in prompts])
     print("in")
