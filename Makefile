@@ -25,7 +25,7 @@ prefix ?= /usr
 PAM_DIR ?= $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security /usr/lib64/security))
 
 .PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
-    test-reproducible demo clean
+    test-reproducible torture demo clean
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,11 @@ test-packages: deb rpm
 
 test-reproducible: deb
 	@packaging/dev/reproduce "$(PACKAGES)"
+
+# 200 rounds, or as many as begin within SECONDS; SEED plays a plan again.
+torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEED=N for the same plan
+	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
+	    $(if $(SECONDS),--seconds $(SECONDS),--rounds 200)
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo

@@ -232,8 +232,10 @@ impl Accounts {
         waiting.fetch_add(1, Ordering::AcqRel);
         let lookup: Lookup = Box::new(move || {
             waiting.fetch_sub(1, Ordering::AcqRel);
-            // A caller that gave up does not hear it.
-            let _ = answer.send(look());
+            // Nobody hears it where the caller gave up: those who came later are not kept waiting for it.
+            if !answer.is_closed() {
+                let _ = answer.send(look());
+            }
         });
         self.inner.queue.try_send(lookup).map_err(|_| NssError::Busy)?;
         self.start_thread();
@@ -303,13 +305,11 @@ impl Inner {
     }
 }
 
-/// getpwnam_r(3), whose ways of saying "not found" are several.
+/// getpwnam_r(3). glibc says "not found" without an error. The manual's other ways of saying it (`ENOENT`, `ESRCH`)
+/// are what a directory says that cannot be reached: they are errors.
 fn look_up(name: &str) -> Result<Option<Account>, NssError> {
-    match User::from_name(name) {
-        Ok(user) => Ok(user.map(|user| Account { name: user.name, uid: user.uid.as_raw() })),
-        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-        Err(error) => Err(NssError::Failed(error)),
-    }
+    let user = User::from_name(name).map_err(NssError::Failed)?;
+    Ok(user.map(|user| Account { name: user.name, uid: user.uid.as_raw() }))
 }
 
 /// Which of these groups the account is in.

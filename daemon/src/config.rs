@@ -11,6 +11,7 @@ pub mod throttling;
 mod zone;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -206,13 +207,14 @@ impl Config {
         Self::assemble(File::read(path)?, File::read_folder(path)?)
     }
 
-    /// Reads the file, or takes the defaults where it does not exist at its default place. `conf.d` is read in
-    /// either case.
+    /// Reads the file, or takes the defaults where nothing is at its default place. A link that leads nowhere is
+    /// something: the configuration was meant to be elsewhere. `conf.d` is read in either case.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn load_or_default(path: &Path) -> Result<Self, ConfigError> {
-        if path == Path::new(DEFAULT_PATH) && matches!(path.try_exists(), Ok(false)) {
+        let absent = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        if path == Path::new(DEFAULT_PATH) && path.symlink_metadata().is_err_and(absent) {
             return Self::assemble(File::new(path, ""), File::read_folder(path)?);
         }
         Self::load(path)

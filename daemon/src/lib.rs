@@ -51,6 +51,8 @@ const SWEEP: Duration = Duration::from_secs(15);
 const PRUNE: Duration = Duration::from_secs(3600);
 /// Warnings about the configuration that go to the log; all of them are told by `countersign config check`.
 const WARNINGS: usize = 20;
+/// How long the start waits for a bus that is there and does not answer.
+const BUS: Duration = Duration::from_secs(2);
 /// How long the end of the process waits for what is under way.
 const FINISH: Duration = Duration::from_secs(5);
 
@@ -128,7 +130,7 @@ async fn serve_until_told(
     let mut hang_up = signal(SignalKind::hangup())?;
     let unanswered = Unanswered::default();
     let private = tokio::spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
-    let bus = match system::connect(&options.bus, &service).await {
+    let bus = match system::connect(&options.bus, &service, BUS).await {
         Ok(served) => Some(served),
         Err(error) => {
             // The private socket carries logins without a bus; the bus is tried again and again.

@@ -385,8 +385,8 @@ impl Open {
         let label = granted_by(&decision, tx);
         let reason = match decision.verdict {
             Verdict::Refused(Reason::NotEnrolled) if self.is_denied() => Some("denied"),
-            Verdict::Refused(Reason::NotEnrolled) if stranger => Some("uid-changed"),
             Verdict::Refused(Reason::NotEnrolled) if self.subject.uid.is_none() => Some("unknown-account"),
+            Verdict::Refused(Reason::NotEnrolled) if stranger => Some("uid-changed"),
             Verdict::Refused(reason) => Some(reason_name(reason)),
             Verdict::Granted(_) => None,
         };

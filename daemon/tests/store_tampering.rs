@@ -49,7 +49,9 @@ async fn alter(sql: &str, refused: &[&str]) {
 #[tokio::test]
 async fn a_byte_of_a_sealed_secret() {
     alter(
-        "UPDATE authenticators SET sealed = CAST(x'00' || substr(sealed, 2) AS BLOB) WHERE account = 'alice' AND id = 1",
+        "UPDATE authenticators SET sealed =
+         CAST(iif(substr(sealed, 1, 1) = x'00', x'01', x'00') || substr(sealed, 2) AS BLOB)
+         WHERE account = 'alice' AND id = 1",
         &["alice"],
     )
     .await;

@@ -9,6 +9,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+/// The codes of the look-ahead window, and one on each side.
+const LOOK_AHEAD: usize = 12;
+
 /// A TOTP authenticator, as `countersign enroll --json` tells of it.
 #[derive(Clone, Debug)]
 pub struct Enrolment {
@@ -88,6 +91,23 @@ impl HotpKey {
         let letter = |n: u32| letters.get(n as usize % letters.len()).copied().map_or('A', char::from);
         let secret = (0..32).map(|place: u32| letter(place * 7 + (seed >> (place % 16)) * 11 + seed)).collect();
         Self { secret }
+    }
+
+    /// A secret whose first `count` codes do not repeat within the look-ahead window, and these codes. A repeated
+    /// one would be taken for the later one and skip those between.
+    ///
+    /// # Errors
+    /// oathtool failed.
+    pub fn distinct(seed: u32, count: u32) -> Result<(Self, Vec<String>)> {
+        for number in (seed..).step_by(1000) {
+            let key = Self::numbered(number);
+            let codes = key.codes(0, count)?;
+            let repeats = |window: &[String]| window.iter().skip(1).any(|code| Some(code) == window.first());
+            if !codes.windows(LOOK_AHEAD).any(repeats) {
+                return Ok((key, codes));
+            }
+        }
+        bail!("no such secret")
     }
 
     /// One line for `countersign import otpauth`, with the counter at 0.

@@ -67,6 +67,7 @@ impl Daemon {
         if process.is_some() {
             bail!("the daemon runs already");
         }
+        self.forget_notifications()?;
         let mut entrance = command.spawn().context("starting the daemon")?;
         match self.ready(&mut entrance) {
             Ok(daemon) => {
@@ -79,6 +80,16 @@ impl Daemon {
                 Err(error)
             }
         }
+    }
+
+    /// Runs `command` and sends SIGKILL `after` so long, whether the daemon is ready then or not.
+    pub(crate) fn start_and_kill(&self, mut command: Command, after: Duration) -> Result<()> {
+        let mut entrance = command.spawn().context("starting the daemon")?;
+        std::thread::park_timeout(after);
+        let daemon = wait("the daemon's process", || Ok(child_of(entrance.id()).ok()))?;
+        kill(daemon, Signal::SIGKILL)?;
+        entrance.wait()?;
+        Ok(())
     }
 
     /// Whether it was started and not ended since.
@@ -134,6 +145,8 @@ impl Daemon {
     /// # Errors
     /// It does not run.
     pub fn reload(&self) -> Result<()> {
+        // It tells of each reload, and waits where nobody reads that.
+        self.forget_notifications()?;
         self.signal(Signal::SIGHUP)
     }
 
@@ -196,6 +209,14 @@ impl Daemon {
                 return child_of(entrance.id());
             }
         }
+    }
+
+    /// Takes what the daemon said since it was ready, or before it was killed.
+    fn forget_notifications(&self) -> Result<()> {
+        self.notifications.set_nonblocking(true)?;
+        while self.notifications.recv(&mut [0_u8; 4096]).is_ok() {}
+        self.notifications.set_nonblocking(false)?;
+        Ok(())
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {

@@ -144,6 +144,23 @@ impl Host {
         authenticator.code_at(then.context("a time out of range")?)
     }
 
+    /// The wrong codes in a row that are charged to `user`.
+    ///
+    /// # Errors
+    /// The tool refused.
+    pub fn failures(&self, user: &str) -> Result<u64> {
+        let status = self.countersign(&["status", user, "--json"])?.success()?;
+        let status: serde_json::Value = serde_json::from_str(&status.stdout)?;
+        status.get("failures").and_then(serde_json::Value::as_u64).with_context(|| status.to_string())
+    }
+
+    /// The lines of the log about codes that were charged, and about accounts that were locked.
+    #[must_use]
+    pub fn charged(&self) -> Vec<Line> {
+        let charged = |line: &Line| line.has(&[("event", "lock")]) || line.has(&[("reason", "wrong")]);
+        self.syslog().into_iter().filter(charged).collect()
+    }
+
     /// A code that is certainly wrong.
     ///
     /// # Errors
@@ -194,6 +211,18 @@ impl Host {
     /// # Errors
     /// It did not start; the error holds its output.
     pub fn start_daemon(&self) -> Result<()> {
+        self.daemon.start(self.daemon_command()?).with_context(|| self.diagnosis())
+    }
+
+    /// Starts the daemon and kills it after so long, whether it is ready then or not.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start_daemon_and_kill(&self, after: Duration) -> Result<()> {
+        self.daemon.start_and_kill(self.daemon_command()?, after)
+    }
+
+    fn daemon_command(&self) -> Result<Command> {
         let output = File::options().append(true).create(true).open(self.outside(daemon::OUTPUT))?;
         let mut command = self.enter();
         let uid = account::DAEMON_UID.to_string();
@@ -206,7 +235,16 @@ impl Host {
         }
         command.arg("/usr/libexec/countersignd");
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        self.daemon.start(command).with_context(|| self.diagnosis())
+        Ok(command)
+    }
+
+    /// Runs a daemon that is expected to end by itself, as the account of the daemon.
+    ///
+    /// # Errors
+    /// It could not be run. A bad exit status is no error.
+    pub fn run_daemon(&self) -> Result<Outcome> {
+        let own = ["setpriv", "--reuid", account::DAEMON, "--regid", account::DAEMON, "--clear-groups"];
+        self.run(&[&own[..], &["/usr/libexec/countersignd"]].concat())
     }
 
     /// Stops the daemon in order and starts it again.
@@ -224,6 +262,26 @@ impl Host {
     /// It does not run.
     pub fn signal_bus(&self, signal: &str) -> Result<()> {
         self.run(&["sh", "-c", "kill -$0 $(cat /run/dbus/pid)", signal])?.success()?;
+        Ok(())
+    }
+
+    /// Ends the host's system bus.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn stop_bus(&self) -> Result<()> {
+        let stop = "pid=$(cat /run/dbus/pid) && kill -KILL $pid && while kill -0 $pid 2>/dev/null; do :; done
+            rm -f /run/dbus/pid /run/dbus/system_bus_socket";
+        self.run(&["sh", "-c", stop])?.success()?;
+        Ok(())
+    }
+
+    /// Starts the host's system bus and returns when it is ready.
+    ///
+    /// # Errors
+    /// It does not start, such as when it runs already.
+    pub fn start_bus(&self) -> Result<()> {
+        self.run(&["dbus-daemon", "--system", "--fork"])?.success()?;
         Ok(())
     }
 

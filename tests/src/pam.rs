@@ -159,6 +159,15 @@ impl Host {
         Attempt::parse(&outcome)
     }
 
+    /// A login whose one reply is these bytes, which may be anything but a line end and NUL.
+    ///
+    /// # Errors
+    /// The application did not run to its end.
+    pub fn attempt_raw(&self, service: &str, user: &str, reply: &[u8]) -> Result<Attempt> {
+        let arguments = ["/usr/lib/scratch/pam_client", "attempt", service, user];
+        Attempt::parse(&self.feed_as("root", &arguments, &[reply, b"\n"].concat())?)
+    }
+
     /// The same for a login that the application says comes from `rhost`.
     ///
     /// # Errors

@@ -19,8 +19,8 @@ use crate::service::Service;
 /// Messages that wait to be looked at: the bus lets anybody send 32 MiB at once, so that many are not taken in.
 /// The number is checked when this is compiled.
 const QUEUED: NonZeroUsize = NonZeroUsize::new(16).unwrap();
-/// How long a bus may take for each step of letting the daemon in.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a bus may take to let the daemon in.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait before a bus that is gone is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -35,21 +35,33 @@ pub struct Served {
 /// Connects to the bus, serves all interfaces there and owns the name.
 ///
 /// # Errors
-/// The bus is not there, or does not let the daemon own its name.
-pub async fn connect(address: &str, service: &Service) -> zbus::Result<Served> {
+/// The bus is not there, does not let the daemon own its name, or did not do so within `patience`.
+pub async fn connect(address: &str, service: &Service, patience: Duration) -> zbus::Result<Served> {
+    let served = match tokio::time::timeout(patience, join(address, service)).await {
+        Ok(served) => served,
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    };
+    if served.is_err() {
+        // Nobody is asked over a connection that is given up.
+        service.authorize_by(Authorizer::Root);
+    }
+    served
+}
+
+async fn join(address: &str, service: &Service) -> zbus::Result<Served> {
     static GENERATIONS: AtomicU64 = AtomicU64::new(1);
     let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
     let source = Source::Bus { generation };
-    let connecting = zbus::connection::Builder::address(address)
+    let connection = zbus::connection::Builder::address(address)
         .max_queued(QUEUED)
         .serve_at(dbus_api::OBJECT_PATH, Verifier::new(service.clone(), source.clone()))
         .serve_at(dbus_api::OBJECT_PATH, Enrollment::new(service.clone(), source.clone()))
         .serve_at(dbus_api::OBJECT_PATH, Admin::new(service.clone(), source))
-        .build();
-    let connection = bounded(connecting).await?;
-    let departures = bounded(MessageStream::for_match_rule(departure()?, &connection, None)).await?;
+        .build()
+        .await?;
+    let departures = MessageStream::for_match_rule(departure()?, &connection, None).await?;
     service.authorize_by(Authorizer::Polkit(Polkit::new(connection.clone(), generation)));
-    bounded(connection.request_name(dbus_api::BUS_NAME)).await?;
+    connection.request_name(dbus_api::BUS_NAME).await?;
     Ok(Served { connection, departures, generation })
 }
 
@@ -68,7 +80,7 @@ pub async fn keep(address: &str, service: &Service, mut served: Option<Served>, 
             None => {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY.1);
-                served = connect(address, service).await.ok();
+                served = connect(address, service, PATIENCE).await.ok();
                 if served.is_some() {
                     tell("serving on the system bus");
                 }
@@ -109,11 +121,4 @@ fn departure() -> zbus::Result<MatchRule<'static>> {
         .member("NameOwnerChanged")
         .arg(2, "")
         .build()
-}
-
-async fn bounded<T>(step: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
-    match tokio::time::timeout(PATIENCE, step).await {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-    }
 }

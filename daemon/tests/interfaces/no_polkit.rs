@@ -68,7 +68,7 @@ async fn without_polkit_root_alone_administers_and_others_are_refused_at_once() 
     let scene = Scene::new("fail_delay = \"0s\"");
     scene.enrol(OWNER.0).await;
     let bus = Bus::start();
-    let _served = system::connect(&bus.address, &scene.service).await.unwrap();
+    let _served = system::connect(&bus.address, &scene.service, std::time::Duration::from_secs(20)).await.unwrap();
     // Only root can call as others; anybody else is one of them.
     let us = nix::unistd::geteuid();
     let others = if us.is_root() { vec![OWNER.1, OTHER.1] } else { vec![us.as_raw()] };

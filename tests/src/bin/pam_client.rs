@@ -64,7 +64,7 @@ unsafe extern "C" {
 
 /// Who answers prompts, and what the module asked for beside them.
 struct Person {
-    next_reply: Box<dyn FnMut() -> Option<String>>,
+    next_reply: Box<dyn FnMut() -> Option<Vec<u8>>>,
     delay: Duration,
     rhost: Option<CString>,
 }
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
 
 /// Each prompt gets the next line of standard input. The login comes from `rhost`.
 fn attempt(service: &str, user: &str, rhost: Option<CString>) -> Option<()> {
-    let mut lines = std::io::stdin().lines();
+    let mut lines = std::io::stdin().lock().split(b'\n');
     let mut person = Person { next_reply: Box::new(move || lines.next()?.ok()), delay: Duration::ZERO, rhost };
     let start = Instant::now();
     let result = authenticate(service, user, &mut person)?;
@@ -95,7 +95,7 @@ fn attempt(service: &str, user: &str, rhost: Option<CString>) -> Option<()> {
 
 /// Says when it is asked, waits until standard input closes, and answers.
 fn hold(service: &str, user: &str, code: &str) -> Option<()> {
-    let code = code.to_owned();
+    let code = code.as_bytes().to_vec();
     let wait_and_answer = move || {
         std::io::stdin().read_to_end(&mut Vec::new()).ok()?;
         Some(code.clone())
@@ -149,7 +149,7 @@ fn wait_for_prompt(output: &mut BufReader<ChildStdout>) -> Option<()> {
 fn cycles(service: &str, user: &str) -> Option<()> {
     let mut granted = 0;
     let mut before = String::new();
-    let codes: Vec<String> = std::io::stdin().lines().map_while(Result::ok).collect();
+    let codes: Vec<Vec<u8>> = std::io::stdin().lock().split(b'\n').map_while(Result::ok).collect();
     for (index, code) in codes.into_iter().enumerate() {
         if index == WARM_UP {
             before = figures()?;

@@ -13,13 +13,20 @@
 
 mod bad_times;
 mod bus_policy;
+mod bus_trouble;
+mod configuration;
 mod crashes;
+mod disks;
 mod enrolment;
 mod footprint;
 mod good_guest;
 mod hostile_bus;
+mod hostile_input;
+mod kills;
 mod locks;
+mod logger;
 mod logins;
+mod name_service;
 mod notices;
 mod policy;
 mod polkit;
