@@ -10,6 +10,7 @@ mod admin;
 mod audit;
 mod enrollment;
 mod error;
+mod health;
 mod verification;
 
 pub use admin::{
@@ -18,6 +19,7 @@ pub use admin::{
 pub use audit::{AuditEntry, AuditFilter, AuditFinding, AuditPage, AuditReport, AuditWitness};
 pub use enrollment::{Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer};
 pub use error::Error;
+pub use health::Health;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
 
 /// The well-known name that the daemon owns on the system bus.

@@ -7,6 +7,7 @@
 mod accounts;
 mod decoy;
 pub(crate) mod encoding;
+pub mod inspection;
 pub mod key;
 mod row;
 mod schema;

@@ -46,6 +46,7 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.VerifyAudit" => seen(peer.admin.verify_audit().await),
         "Admin.CompareAudit" => seen(peer.admin.compare_audit(&[]).await),
         "Admin.Settings" => seen(peer.admin.settings().await),
+        "Admin.Health" => seen(peer.admin.health().await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
@@ -60,7 +61,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 23] = [
+const MEMBERS: [&str; 24] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -83,6 +84,7 @@ const MEMBERS: [&str; 23] = [
     "Admin.VerifyAudit",
     "Admin.CompareAudit",
     "Admin.Settings",
+    "Admin.Health",
     "Admin.Reload",
 ];
 

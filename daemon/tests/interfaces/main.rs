@@ -13,6 +13,7 @@ mod auditing;
 mod callers;
 mod enrolling;
 mod events;
+mod health;
 mod introspection;
 mod log_readers;
 mod no_polkit;
