@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "",
     "enroll",
     "status",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 20] = [
     "reset",
     "prune",
     "audit",
+    "doctor",
     "config",
     "config check",
     "config show",

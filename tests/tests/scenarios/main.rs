@@ -14,6 +14,7 @@
 mod bad_times;
 mod bus_policy;
 mod crashes;
+mod doctor;
 mod enrolment;
 mod footprint;
 mod good_guest;
