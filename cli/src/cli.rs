@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Prune(Prune),
     Import(Import),
     Audit(Audit),
+    Doctor(Doctor),
     Config(Config),
     Completions(Completions),
     /// Print the manual page countersign(1), for those who package
@@ -441,6 +442,27 @@ pub(crate) struct Audit {
     /// Compare with this copy of syslog too; - is the standard input
     #[arg(long, value_name = "FILE", requires = "verify")]
     pub(crate) against: Option<std::path::PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Look for what locks somebody out or lets somebody in
+///
+/// Reads PAM's stacks, sshd's settings, owners and modes, the clock and the daemon's own word, and judges them: is a
+/// code asked for, can it be skipped, can whoever has one get in, is there a way back? Each finding says what is wrong,
+/// why it matters and what to change. Nothing is changed. Run it as root: others cannot read much of it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign doctor\n  \
+    sudo countersign doctor --service sshd --service sudo\n\n\
+    Exit codes: 0 all is well, 1 warnings, 2 somebody could be locked out or let in.\n\n\
+    With --json it prints one object: verdict (fine, warning or danger), findings, a list of: name, area, level \
+    (note, warning or danger), what, why, file, line, change (or null), and sound, a list of: area, what.")]
+pub(crate) struct Doctor {
+    /// Judge this PAM service, which should ask for a code; may be given several times
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -59,6 +59,11 @@ impl Client {
         }
     }
 
+    /// The connection itself, for questions to the bus.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The interface for enrolling.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const REFUSED: u8 = 1;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;
+/// `doctor` found something by which somebody could be locked out or let in. Its codes are a scale of their own.
+const GRAVE: u8 = 2;
 /// The daemon cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;
 
@@ -41,6 +43,16 @@ impl Failure {
     /// Everything was said already; only the exit code is left to give.
     pub(crate) fn silent() -> Self {
         Self::refused("")
+    }
+
+    /// Everything was said already, and it is grave: the exit code says that somebody could be locked out or let in.
+    pub(crate) fn grave() -> Self {
+        Self { exit: GRAVE, what: String::new(), help: Vec::new() }
+    }
+
+    /// What is wrong.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     /// Adds a line that says what helps.

@@ -1,13 +1,12 @@
 //! `countersign`: the tool that enrols, lists and unlocks. It decides nothing: the daemon knows who calls and
 //! what that person may do, and everything the daemon says is escaped before it reaches a terminal.
 
-#![forbid(unsafe_code)]
-
 mod agent;
 mod cli;
 mod client;
 mod commands;
 mod failure;
+mod host;
 mod otpauth;
 mod output;
 mod png;

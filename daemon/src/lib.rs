@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod enrollment;
 pub mod hardening;
+pub mod health;
 pub mod notice;
 pub mod options;
 pub mod otpauth;
@@ -41,6 +42,7 @@ use crate::audit::{Event, Kind, Outcome};
 use crate::bus::transport::Unanswered;
 use crate::bus::{private, system};
 use crate::config::Config;
+use crate::health::Installation;
 use crate::options::Options;
 use crate::service::Service;
 use crate::store::{KeySource, MasterKey, Store};
@@ -108,6 +110,7 @@ fn serve(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {
     let store = Store::open(&options.state, key, syslog.clone())?;
     let listener = listen(&options.socket)?;
     let service = Service::new(options.config.clone(), config, store.clone())?;
+    service.installed(Installation { state: options.state.clone(), socket: options.socket.clone(), key: source });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,7 +1,7 @@
 //! What all interfaces share: the settings in force, the store, the name service, and what is under way.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use dbus_api::Error;
 use verifier::Rules;
@@ -12,6 +12,7 @@ use crate::authorizer::Authorizer;
 use crate::caller::{Caller, ConnectionKey};
 use crate::config::{Config, ConfigError};
 use crate::enrollment::Enrollments;
+use crate::health::Installation;
 use crate::store::{Store, StoreError};
 use crate::verification::Verifications;
 use crate::{clock, random};
@@ -33,6 +34,7 @@ struct Core {
     authorizer: Mutex<Authorizer>,
     verifications: Verifications,
     enrollments: Enrollments,
+    installation: OnceLock<Installation>,
 }
 
 /// The configuration in force, and what follows from it.
@@ -60,6 +62,7 @@ impl Service {
                 authorizer: Mutex::default(),
                 verifications: Verifications::new()?,
                 enrollments: Enrollments::default(),
+                installation: OnceLock::new(),
             }),
         })
     }
@@ -128,6 +131,15 @@ impl Service {
         }
         let account = self.resolve(name).await?;
         account.filter(|account| account.uid == caller.uid).ok_or_else(not_yours)
+    }
+
+    /// Says where the daemon has its parts; the first time counts.
+    pub fn installed(&self, installation: Installation) {
+        let _ = self.core.installation.set(installation);
+    }
+
+    pub(crate) fn installation(&self) -> Option<&Installation> {
+        self.core.installation.get()
     }
 
     pub(crate) fn accounts(&self) -> &Accounts {

@@ -10,6 +10,7 @@ use crate::{
     Error,
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
     enrollment::EnrollmentSummary,
+    health::Health,
 };
 
 /// Which accounts to list. Absent keys do not filter.
@@ -227,6 +228,10 @@ pub trait Admin {
     /// The settings in force and where they come from.
     #[zbus(allow_interactive_auth)]
     fn settings(&self) -> Result<Vec<Setting>, Error>;
+
+    /// How the daemon is: its key, its store, its clock, its settings' warnings.
+    #[zbus(allow_interactive_auth)]
+    fn health(&self) -> Result<Health, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]

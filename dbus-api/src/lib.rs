@@ -10,6 +10,7 @@ mod admin;
 mod audit;
 mod enrollment;
 mod error;
+mod health;
 mod verification;
 
 pub use admin::{
@@ -20,6 +21,7 @@ pub use enrollment::{
     Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer, RememberedLogin,
 };
 pub use error::Error;
+pub use health::Health;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
 
 /// The well-known name that the daemon owns on the system bus.

@@ -5,6 +5,7 @@ mod audit;
 mod completions;
 mod config;
 mod disable;
+mod doctor;
 mod enable;
 mod enroll;
 mod forget;
@@ -97,6 +98,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,
         Command::Audit(arguments) => audit::run(arguments, bus, output).await,
+        Command::Doctor(arguments) => doctor::run(arguments, bus, output).await,
         Command::Config(arguments) => match &arguments.action {
             ConfigAction::Check(arguments) => config::check(arguments, output),
             ConfigAction::Show(arguments) => config::show(arguments, bus, output).await,

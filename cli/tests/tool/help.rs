@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "",
     "enroll",
     "status",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 21] = [
     "reset",
     "prune",
     "audit",
+    "doctor",
     "config",
     "config check",
     "config show",

@@ -12,6 +12,7 @@
 mod audit;
 mod commands;
 mod config;
+mod doctor;
 mod enroll;
 mod help;
 mod import;

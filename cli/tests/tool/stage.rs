@@ -11,8 +11,8 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin, RememberedLogin, Setting,
-    Step,
+    Error, Health, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin, RememberedLogin,
+    Setting, Step,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -42,6 +42,8 @@ pub(crate) struct Held {
     pub(crate) gone: Vec<Account>,
     /// The audit; numbered from 1.
     pub(crate) audit: Vec<AuditEntry>,
+    /// What the daemon says of itself.
+    pub(crate) health: Health,
     /// What a check of the audit finds, where it is not sound.
     pub(crate) broken: Option<AuditReport>,
 }
@@ -459,6 +461,11 @@ impl Admin {
                 ..AuditReport::default()
             },
         }
+    }
+
+    fn health(&self) -> Health {
+        note(&self.log, "Admin.Health".to_owned());
+        self.held.lock().unwrap().health.clone()
     }
 
     fn settings(&self) -> Vec<Setting> {

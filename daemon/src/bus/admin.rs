@@ -1,7 +1,7 @@
 //! `Admin` on the system bus.
 
 use dbus_api::{
-    AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
+    AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error, Health,
     ImportRecord, ImportResult, Setting,
 };
 use zbus::Connection;
@@ -167,6 +167,16 @@ impl Admin {
     ) -> Result<Vec<Setting>, Error> {
         let caller = self.caller(connection, &header).await?;
         self.service.list_settings(&caller).await
+    }
+
+    #[zbus(out_args("health"))]
+    async fn health(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Health, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.health(&caller).await
     }
 
     async fn reload(

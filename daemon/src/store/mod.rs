@@ -9,6 +9,7 @@ mod attached;
 mod decoy;
 pub(crate) mod encoding;
 mod error;
+pub mod inspection;
 pub mod key;
 mod row;
 mod schema;

@@ -335,6 +335,11 @@ impl<'c> Session<'c> {
         Ok(removed)
     }
 
+    /// The connection, for looks at the database as a whole.
+    pub(super) const fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+
     /// The audit's table.
     pub(super) const fn trail(&mut self) -> &mut Trail<'c> {
         &mut self.trail

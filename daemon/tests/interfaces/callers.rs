@@ -47,6 +47,7 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.VerifyAudit" => seen(peer.admin.verify_audit().await),
         "Admin.CompareAudit" => seen(peer.admin.compare_audit(&[]).await),
         "Admin.Settings" => seen(peer.admin.settings().await),
+        "Admin.Health" => seen(peer.admin.health().await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
@@ -61,7 +62,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 24] = [
+const MEMBERS: [&str; 25] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -85,6 +86,7 @@ const MEMBERS: [&str; 24] = [
     "Admin.VerifyAudit",
     "Admin.CompareAudit",
     "Admin.Settings",
+    "Admin.Health",
     "Admin.Reload",
 ];
 

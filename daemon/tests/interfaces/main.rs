@@ -14,6 +14,7 @@ mod callers;
 mod console;
 mod enrolling;
 mod events;
+mod health;
 mod introspection;
 mod log_readers;
 mod no_polkit;

@@ -17,6 +17,7 @@ mod bus_trouble;
 mod configuration;
 mod crashes;
 mod disks;
+mod doctor;
 mod enrolment;
 mod footprint;
 mod good_guest;
