@@ -171,8 +171,10 @@ impl flow::Handle for Handle<'_> {
             .zip(&texts)
             .map(|(message, text)| RawMessage { style: style_number(message.style), text: text.as_ptr() })
             .collect();
-        let responses = self.call(&raw)?;
-        let reply = take_last(responses, raw.len());
+        let responses = self.call(&raw);
+        // They may hold the key of an enrolment.
+        texts.into_iter().for_each(|text| text.into_bytes().zeroize());
+        let reply = take_last(responses?, raw.len());
         match (asks, reply) {
             (false, _) => Ok(None),
             (true, Some(reply)) => Ok(Some(reply)),
