@@ -129,13 +129,14 @@ fn granted(factor: Factor) -> Step {
     Step { messages, action: Action::Granted as u32, text: String::new(), details: Details::default() }
 }
 
-fn denied(denial: Denial, retry_after: Option<u64>, messages: Vec<Message>, config: &Config) -> Step {
+/// Refuses, and delays that as configured.
+pub(crate) fn denied(denial: Denial, retry_after: Option<u64>, messages: Vec<Message>, config: &Config) -> Step {
     let fail_delay = u32::try_from(config.fail_delay.0.as_millis()).ok().filter(|delay| *delay > 0);
     Step {
         messages,
         action: Action::Denied as u32,
         text: String::new(),
-        details: Details { denial: Some(denial as u32), retry_after, fail_delay },
+        details: Details { denial: Some(denial as u32), retry_after, fail_delay, ..Details::default() },
     }
 }
 
@@ -163,7 +164,8 @@ fn locked(time: Duration) -> String {
     format!("Too many wrong codes: try again in {} s.", whole_seconds(time))
 }
 
-fn error(text: impl Into<String>) -> Message {
+/// Tells of a refusal or a mistake.
+pub(crate) fn error(text: impl Into<String>) -> Message {
     Message { kind: MessageKind::Error as u32, text: text.into() }
 }
 

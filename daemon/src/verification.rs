@@ -1,6 +1,7 @@
 //! The story of a verification: who asks, for whom, may they, how does the account stand, is the reply right,
 //! is that on disk, what may be said about it.
 
+mod enrolment;
 mod opening;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use opening::Opening;
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
 use crate::caller::{Caller, ConnectionKey};
+use crate::login_enrolment::LoginEnrolment;
 use crate::notice::{self, LastFailure};
 use crate::policy::Ruling;
 use crate::service::{Service, Settings, lock, not_yours, unavailable};
@@ -63,6 +65,8 @@ struct Open {
     ruling: Ruling,
     tries: Tries,
     ends: Instant,
+    /// Where the account enrols in this login.
+    enrolment: Option<LoginEnrolment>,
 }
 
 /// Whose login is verified.
@@ -163,7 +167,8 @@ impl Service {
             _ => (subject, None),
         };
         let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
-        let open = Open { caller, subject, login_to, origin, ruling, tries, ends: Instant::now() + PATIENCE };
+        let open =
+            Open { caller, subject, login_to, origin, ruling, tries, ends: Instant::now() + PATIENCE, enrolment: None };
         match self.opening(&open, &settings).await? {
             opening if open.ruling.observe => {
                 self.record(open.noted(opening.would())).await;
@@ -177,6 +182,7 @@ impl Service {
                 self.record_refusal(&open, reason).await;
                 Ok((0, step))
             }
+            Opening::Enrol => self.begin_login_enrolment(open).await,
             Opening::Ask(_) => {
                 let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
                 self.verifications().insert(id, open)?;
@@ -190,10 +196,13 @@ impl Service {
     /// # Errors
     /// `NotFound` where no such verification is under way on this connection, `Unavailable`.
     pub async fn respond(&self, connection: &ConnectionKey, id: u64, reply: &str) -> Result<Step, Error> {
-        let open = self.verifications().take(connection, id).ok_or_else(no_such_verification)?;
+        let mut open = self.verifications().take(connection, id).ok_or_else(no_such_verification)?;
         if open.ends < Instant::now() {
             self.record_refusal(&open, "timeout").await;
             return Err(no_such_verification());
+        }
+        if let Some(enrolment) = open.enrolment.take() {
+            return self.respond_enrolling(id, open, enrolment, reply).await;
         }
         let settings = self.settings();
         let (decision, last_failure) = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;

@@ -61,6 +61,14 @@ pub struct Record {
     pub last_failure: Option<LastFailure>,
 }
 
+impl Record {
+    /// The record of an account to which nothing is bound yet.
+    #[must_use]
+    pub fn new(name: String) -> Self {
+        Self { name, uid: None, account: Account::default(), enrolment_until: None, last_failure: None }
+    }
+}
+
 /// Which decisions go first when both wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {

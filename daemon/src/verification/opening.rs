@@ -9,7 +9,7 @@ use crate::audit::{Event, Origin};
 use crate::caller::Caller;
 use crate::policy::Ruling;
 use crate::service::{Service, Settings, lock, unavailable};
-use crate::{answer, clock};
+use crate::{answer, clock, login_enrolment};
 
 /// What comes before the first question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) enum Opening {
     Skip(&'static str, Vec<Message>),
     /// Nobody is asked and the login ends; why, and what is said about it.
     Refuse(&'static str, Step),
+    /// Somebody enrols.
+    Enrol,
     /// Somebody is asked; what would have become of it where the policy only observes.
     Ask(&'static str),
 }
@@ -28,6 +30,8 @@ struct Presence {
     standing: Standing,
     /// Whether there is nothing that could verify it: no authenticator, not even one that is off, and no recovery code.
     unenrolled: bool,
+    /// Whether whoever passes the first factor may bind the first authenticator, where a rule wants that.
+    may_enrol: bool,
 }
 
 impl Service {
@@ -77,7 +81,7 @@ impl Service {
         if let Some(time) = self.source_refused_for(open) {
             return Ok(Opening::Refuse("source", answer::source_refused(time, &settings.config)));
         }
-        let Presence { standing, unenrolled } = self.presence(open).await?;
+        let Presence { standing, unenrolled, may_enrol } = self.presence(open).await?;
         match open.ruling.unenrolled {
             Unenrolled::Pass if unenrolled => return Ok(Opening::Skip("passed", Vec::new())),
             Unenrolled::Remind if unenrolled => {
@@ -88,11 +92,13 @@ impl Service {
         if let Some(reason) = closed(standing) {
             return Ok(Opening::Refuse(reason, answer::closed(standing, &settings.config)));
         }
-        Ok(Opening::Ask(match open.ruling.unenrolled {
-            _ if open.is_denied() => "would-refuse-denied",
-            Unenrolled::Enroll if unenrolled => "would-enroll",
-            _ if unenrolled => "would-refuse-not-enrolled",
-            _ => "would-ask",
+        if may_enrol && open.wants_enrolment() {
+            return Ok(Opening::Enrol);
+        }
+        Ok(Opening::Ask(match open.is_denied() {
+            true => "would-refuse-denied",
+            false if unenrolled => "would-refuse-not-enrolled",
+            false => "would-ask",
         }))
     }
 
@@ -107,14 +113,17 @@ impl Service {
         };
         let now = clock::now();
         let stranger = record.as_ref().is_some_and(|record| !open.subject.owns(record.uid));
+        let may_enrol = !stranger && !open.is_denied() && login_enrolment::is_open(record.as_ref(), &now);
         match record.filter(|_| !stranger && !open.is_denied()) {
             Some(record) => Ok(Presence {
                 standing: record.account.standing(&now),
                 unenrolled: record.account.has_nothing() && record.account.standing(&now) != Standing::Disabled,
+                may_enrol,
             }),
             None => Ok(Presence {
                 standing: lock(&self.verifications().phantoms).standing(&open.subject.name, &now),
                 unenrolled: !stranger && !open.is_denied(),
+                may_enrol,
             }),
         }
     }
@@ -130,6 +139,7 @@ impl Opening {
             Self::Refuse("locked", _) => "would-refuse-locked",
             Self::Refuse("disabled", _) => "would-refuse-disabled",
             Self::Refuse(..) => "would-refuse-source",
+            Self::Enrol => "would-enroll",
             Self::Ask(would) => would,
         }
     }

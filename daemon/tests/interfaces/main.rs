@@ -15,6 +15,7 @@ mod enrolling;
 mod events;
 mod introspection;
 mod log_readers;
+mod login_enrolling;
 mod no_polkit;
 mod policy;
 mod private_socket;

@@ -19,6 +19,7 @@ mod footprint;
 mod good_guest;
 mod hostile_bus;
 mod locks;
+mod login_enrolment;
 mod logins;
 mod notices;
 mod policy;
