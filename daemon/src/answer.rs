@@ -12,6 +12,8 @@ const MALFORMED: &str = "That is no code: type the digits that your authenticato
 const DISABLED: &str = "Codes are disabled for this account: ask an administrator.";
 const CLOCK: &str = "This host's clock ran backwards: use a recovery code, or ask an administrator.";
 
+const UNASKED: &str = "A second factor is needed here, and this way to log in does not ask for it.";
+
 /// The replies that a verification still takes, of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
@@ -105,6 +107,12 @@ pub fn decided(decision: &Decision, tries: Tries, config: &Config) -> Step {
         _ if tries.of > 1 => denied(Denial::TriesUsedUp, None, messages, config),
         _ => denied(Denial::Refused, None, messages, config),
     }
+}
+
+/// Refuses a login that nobody was asked a code for.
+#[must_use]
+pub fn unasked(config: &Config) -> Step {
+    denied(Denial::Refused, None, vec![error(UNASKED)], config)
 }
 
 /// Tells something that is no refusal.

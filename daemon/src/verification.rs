@@ -3,6 +3,7 @@
 
 mod enrolment;
 mod opening;
+mod unasked;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -155,20 +156,8 @@ impl Service {
         user: &str,
         origin: dbus_api::Origin,
     ) -> Result<(u64, Step), Error> {
-        let origin = audited(origin, &caller);
-        let subject = self.subject(&caller, user, &origin).await?;
-        self.verifications().admit(&caller)?;
         let settings = self.settings();
-        let ruling = self.ruling(&caller, &subject, &origin).await?;
-        let (subject, login_to) = match ruling.factor_of {
-            FactorOf::Ruser if caller.is_root() => {
-                (self.who_asks(&caller, &subject, &origin, &ruling).await?, Some(subject.name))
-            }
-            _ => (subject, None),
-        };
-        let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
-        let open =
-            Open { caller, subject, login_to, origin, ruling, tries, ends: Instant::now() + PATIENCE, enrolment: None };
+        let open = self.open(caller, user, origin, &settings).await?;
         match self.opening(&open, &settings).await? {
             opening if open.ruling.observe => {
                 self.record(open.noted(opening.would())).await;
@@ -270,6 +259,29 @@ impl Service {
         for event in coalesced {
             self.record(event).await;
         }
+    }
+
+    /// Finds out whose login it is, whether this caller may ask, and what the policy says.
+    async fn open(
+        &self,
+        caller: Caller,
+        user: &str,
+        origin: dbus_api::Origin,
+        settings: &Settings,
+    ) -> Result<Open, Error> {
+        let origin = audited(origin, &caller);
+        let subject = self.subject(&caller, user, &origin).await?;
+        self.verifications().admit(&caller)?;
+        let ruling = self.ruling(&caller, &subject, &origin).await?;
+        let (subject, login_to) = match ruling.factor_of {
+            FactorOf::Ruser if caller.is_root() => {
+                (self.who_asks(&caller, &subject, &origin, &ruling).await?, Some(subject.name))
+            }
+            _ => (subject, None),
+        };
+        let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
+        let ends = Instant::now() + PATIENCE;
+        Ok(Open { caller, subject, login_to, origin, ruling, tries, ends, enrolment: None })
     }
 
     /// Finds out whose login it is and whether this caller may ask.

@@ -185,6 +185,10 @@ pub trait Verifier {
 
     /// Ends a verification without an answer. Unknown ids are ignored.
     fn cancel(&self, id: u64) -> Result<(), Error>;
+
+    /// What becomes of a login that nobody was asked a code for, as sshd's with a key alone: skipped where the policy
+    /// wants no second factor, else denied. It asks nothing.
+    fn unasked(&self, user: &str, origin: &Origin) -> Result<Step, Error>;
 }
 
 #[cfg(test)]

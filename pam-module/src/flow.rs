@@ -102,6 +102,18 @@ pub(crate) enum Failure {
     Answer(dbus_api::Error),
 }
 
+impl Failure {
+    /// What it means for the login.
+    pub(crate) fn refusal(self, options: &Options) -> Refusal {
+        match self {
+            Self::Unreachable(reason) => Refusal::Unreachable(reason),
+            Self::Lost(reason) => Refusal::Unreachable(format!("connection lost: {reason}")),
+            Self::Deadline => Refusal::Deadline(options.timeout),
+            Self::Answer(error) => Refusal::Answer(error),
+        }
+    }
+}
+
 /// Who wants to log in, and from where.
 #[derive(Debug)]
 pub(crate) struct Login {
@@ -310,24 +322,11 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
     }
 
     fn messages(&self, step: &Step) -> Vec<Message> {
-        let shown = step.messages.iter().take(MESSAGES_A_STEP).map(|message| Message {
-            style: match MessageKind::from_number(message.kind) {
-                Some(MessageKind::Error) => Style::Error,
-                Some(MessageKind::Info) | None => Style::Info,
-            },
-            text: showable(&message.text),
-        });
-        let quiet = self.quiet && !step.details.enrols();
-        shown.filter(|message| message.style == Style::Error || !quiet).collect()
+        messages(step, self.quiet && !step.details.enrols())
     }
 
     fn refusal(&self, failure: Failure) -> Refusal {
-        match failure {
-            Failure::Unreachable(reason) => Refusal::Unreachable(reason),
-            Failure::Lost(reason) => Refusal::Unreachable(format!("connection lost: {reason}")),
-            Failure::Deadline => Refusal::Deadline(self.options.timeout),
-            Failure::Answer(error) => Refusal::Answer(error),
-        }
+        failure.refusal(self.options)
     }
 
     fn debug(&self, line: &str) {
@@ -335,6 +334,18 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
             self.handle.debug(line);
         }
     }
+}
+
+/// The messages of a step, cleaned; where it is to be quiet, errors alone.
+pub(crate) fn messages(step: &Step, quiet: bool) -> Vec<Message> {
+    let shown = step.messages.iter().take(MESSAGES_A_STEP).map(|message| Message {
+        style: match MessageKind::from_number(message.kind) {
+            Some(MessageKind::Error) => Style::Error,
+            Some(MessageKind::Info) | None => Style::Info,
+        },
+        text: showable(&message.text),
+    });
+    shown.filter(|message| message.style == Style::Error || !quiet).collect()
 }
 
 fn combined_prompt() -> Message {

@@ -16,8 +16,8 @@ pub(crate) enum Verdict {
     Refused(Refusal),
 }
 
-/// The PAM service whose program makes `PAM_MAXTRIES` worse than another refusal.
-const SSHD: &str = "sshd";
+/// The PAM service whose program makes `PAM_MAXTRIES` worse than another refusal, and whose logins may never run `auth`.
+pub(crate) const SSHD: &str = "sshd";
 
 impl Verdict {
     /// The code for libpam, as this service understands it.

@@ -138,6 +138,7 @@ impl Opening {
             Self::Skip(..) => "skipped",
             Self::Refuse("locked", _) => "would-refuse-locked",
             Self::Refuse("disabled", _) => "would-refuse-disabled",
+            Self::Refuse("unasked", _) => "would-refuse-unasked",
             Self::Refuse(..) => "would-refuse-source",
             Self::Enrol => "would-enroll",
             Self::Ask(would) => would,

@@ -92,6 +92,7 @@ async fn follow_rules(scene: &Scene, root: &Peer) {
     for service in ["sshd", "deny", "remind", "pass", "enroll"] {
         root.verifier.begin("proxy", &at(service)).await.unwrap();
     }
+    root.verifier.unasked("proxy", &sshd()).await.unwrap();
     root.verifier.begin("man", &sshd()).await.unwrap();
     root.admin.unlock("man").await.unwrap();
     root.verifier.begin("man", &sshd()).await.unwrap();
@@ -163,6 +164,7 @@ async fn enrol_at_logins(scene: &Scene, root: &Peer) {
             root.admin.reset("mail", 3600).await.unwrap();
         }
     }
+    root.verifier.unasked("mail", &sshd()).await.unwrap();
 }
 
 /// What administrators and owners change.

@@ -21,4 +21,5 @@ mod policy;
 mod private_socket;
 mod scene;
 mod settings;
+mod unasked;
 mod verifying;

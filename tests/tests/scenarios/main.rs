@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod account_phase;
 mod bad_times;
 mod bus_policy;
 mod crashes;
