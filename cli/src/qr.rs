@@ -1,80 +1,15 @@
-//! QR codes: the pattern of a URI, as text for a terminal and as a grid for a picture. The pattern is as secret as the
-//! URI and is zeroised when dropped.
+//! The QR code of an authenticator's URI, in the words of the tool; the crate `qr` draws it.
 
-use fast_qr::{ECL, QRBuilder};
-use zeroize::Zeroizing;
+pub(crate) use qr::Pattern;
 
 use crate::failure::Failure;
 
-/// Light modules around the code: ISO/IEC 18004 asks for four.
-const QUIET_ZONE: usize = 4;
-
-/// A QR code with its quiet zone.
-pub(crate) struct Pattern {
-    size: usize,
-    dark: Zeroizing<Vec<bool>>,
-}
-
-impl Pattern {
-    /// The code of `uri`, with the lowest error correction: it is read from a screen, where small matters more.
-    ///
-    /// # Errors
-    /// Where the URI is longer than a QR code can hold.
-    pub(crate) fn of(uri: &str) -> Result<Self, Failure> {
-        let code = QRBuilder::new(uri)
-            .ecl(ECL::L)
-            .build()
-            .map_err(|_too_long| Failure::refused("the URI is too long for a QR code; type the key by hand"))?;
-        let size = code.size + 2 * QUIET_ZONE;
-        let mut dark = Zeroizing::new(vec![false; size * size]);
-        let rows = dark.chunks_exact_mut(size).skip(QUIET_ZONE);
-        for (row, modules) in rows.zip(code.data.chunks_exact(code.size).take(code.size)) {
-            for (cell, module) in row.iter_mut().skip(QUIET_ZONE).zip(modules) {
-                *cell = module.value();
-            }
-        }
-        Ok(Self { size, dark })
-    }
-
-    /// Modules from edge to edge, the quiet zone included.
-    pub(crate) fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Whether a module is dark; outside everything is light.
-    pub(crate) fn is_dark(&self, row: usize, column: usize) -> bool {
-        column < self.size && self.dark.get(row * self.size + column).copied().unwrap_or(false)
-    }
-
-    /// The code in half blocks, two modules a character: [`Pattern::size`] columns wide.
-    ///
-    /// With `color` it is black on white by explicit colours (of the 256-colour cube, which themes leave alone), on
-    /// terminals of any background. Without, the light modules are drawn in the foreground, which is right for light
-    /// text on a dark background; elsewhere the code is inverted, which most scanners read as well.
-    pub(crate) fn text(&self, color: bool) -> Zeroizing<String> {
-        // Sized beforehand, so that growing leaves no copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(self.size * self.size * 2 + self.size * 32));
-        for row in (0..self.size).step_by(2) {
-            if color {
-                text.push_str("\x1b[38;5;16;48;5;231m");
-            }
-            for column in 0..self.size {
-                let (upper, lower) = (self.is_dark(row, column), self.is_dark(row + 1, column));
-                text.push(if color { half_block(upper, lower) } else { half_block(!upper, !lower) });
-            }
-            text.push_str(if color { "\x1b[0m\n" } else { "\n" });
-        }
-        text
-    }
-}
-
-fn half_block(upper: bool, lower: bool) -> char {
-    match (upper, lower) {
-        (true, true) => '█',
-        (true, false) => '▀',
-        (false, true) => '▄',
-        (false, false) => ' ',
-    }
+/// The code of `uri`.
+///
+/// # Errors
+/// Where the URI is longer than a QR code can hold.
+pub(crate) fn pattern(uri: &str) -> Result<Pattern, Failure> {
+    Pattern::of(uri).map_err(|_| Failure::refused("the URI is too long for a QR code; type the key by hand"))
 }
 
 #[cfg(test)]
@@ -121,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_coloured_code_is_read_whatever_the_background_of_the_terminal() {
-        let text = Pattern::of(URI).unwrap().text(true);
+        let text = pattern(URI).unwrap().text(true);
         for light_on_dark in [true, false] {
             assert_eq!(scan(&rasterise(&text, 6, light_on_dark), "-Sqrcode.enable"), URI);
         }
@@ -129,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_plain_code_is_read_on_dark_terminals_and_inverted_on_light_ones() {
-        let text = Pattern::of(URI).unwrap().text(false);
+        let text = pattern(URI).unwrap().text(false);
         assert_eq!(scan(&rasterise(&text, 6, true), "-Sqrcode.enable"), URI);
         assert_eq!(scan(&rasterise(&text, 6, false), "-Stest-inverted"), URI);
     }
@@ -137,7 +72,7 @@ mod tests {
     #[test]
     fn the_picture_is_read_and_at_least_300_pixels_wide() {
         for uri in [URI, "otpauth://totp/a?secret=A", &format!("{URI}&x={}", "y".repeat(600))] {
-            let pattern = Pattern::of(uri).unwrap();
+            let pattern = pattern(uri).unwrap();
             let picture = png::picture(&pattern);
             let width = u32::from_be_bytes(picture[16..20].try_into().unwrap());
             let height = u32::from_be_bytes(picture[20..24].try_into().unwrap());
@@ -147,13 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_as_wide_as_the_pattern() {
-        let pattern = Pattern::of(URI).unwrap();
-        assert!(pattern.text(false).lines().all(|line| line.chars().count() == pattern.size()));
-    }
-
-    #[test]
     fn a_uri_that_no_code_can_hold_is_refused() {
-        assert!(Pattern::of(&"x".repeat(3000)).is_err());
+        assert!(pattern(&"x".repeat(3000)).is_err());
     }
 }

@@ -11,6 +11,7 @@ const WRONG: &str = "Wrong code, or one that was used already.";
 const MALFORMED: &str = "That is no code: type the digits that your authenticator shows, or a recovery code.";
 const DISABLED: &str = "Codes are disabled for this account: ask an administrator.";
 const CLOCK: &str = "This host's clock ran backwards: use a recovery code, or ask an administrator.";
+const UNASKED: &str = "A second factor is needed here, and this way to log in does not ask for it.";
 
 /// The longest wait in the place of a lock: login(1) gives up 60 s after it began.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -122,6 +123,12 @@ fn delayed(delay: Duration, mut messages: Vec<Message>, config: &Config) -> Step
     Step { details: Details { fail_delay: u32::try_from(fail_delay).ok(), ..step.details }, ..step }
 }
 
+/// Refuses a login that nobody was asked a code for.
+#[must_use]
+pub fn unasked(config: &Config) -> Step {
+    denied(Denial::Refused, None, vec![error(UNASKED)], config)
+}
+
 /// Tells something that is no refusal.
 #[must_use]
 pub fn info(text: String) -> Message {
@@ -144,13 +151,14 @@ fn granted(factor: Factor) -> Step {
     Step { messages, action: Action::Granted as u32, text: String::new(), details: Details::default() }
 }
 
-fn denied(denial: Denial, retry_after: Option<u64>, messages: Vec<Message>, config: &Config) -> Step {
+/// Refuses, and delays that as configured.
+pub(crate) fn denied(denial: Denial, retry_after: Option<u64>, messages: Vec<Message>, config: &Config) -> Step {
     let fail_delay = u32::try_from(config.fail_delay.0.as_millis()).ok().filter(|delay| *delay > 0);
     Step {
         messages,
         action: Action::Denied as u32,
         text: String::new(),
-        details: Details { denial: Some(denial as u32), retry_after, fail_delay },
+        details: Details { denial: Some(denial as u32), retry_after, fail_delay, ..Details::default() },
     }
 }
 
@@ -178,7 +186,8 @@ fn locked(time: Duration) -> String {
     format!("Too many wrong codes: try again in {} s.", whole_seconds(time))
 }
 
-fn error(text: impl Into<String>) -> Message {
+/// Tells of a refusal or a mistake.
+pub(crate) fn error(text: impl Into<String>) -> Message {
     Message { kind: MessageKind::Error as u32, text: text.into() }
 }
 

@@ -2,20 +2,19 @@
 //!
 //! The secret leaves the daemon here and nowhere else, once, to the person enrolling (invariant 4).
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dbus_api::{Confirmation, EnrollmentOptions, EnrollmentSummary, Error, Offer};
-use verifier::{
-    Authenticator, AuthenticatorId, Now, RecoveryCode, RecoveryKey, Reply, Standing, StoredRecoveryCode, recovery_code,
-};
-use zeroize::Zeroizing;
+use verifier::{Authenticator, AuthenticatorId, Now, RecoveryKey, Reply, Standing};
 
 use crate::accounts::Account;
 use crate::audit::{Event, Kind, Outcome};
 use crate::caller::{Caller, ConnectionKey};
+use crate::config::Config;
 use crate::notice::{By, Notice, What, pending};
+use crate::recovery_codes::RecoveryCodes;
 use crate::service::{Service, lock, unavailable};
 use crate::store::{Record, Transaction, Urgency};
 use crate::verification::Fresh;
@@ -26,10 +25,31 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Wrong codes that a pending enrolment survives.
 const TRIES: u32 = 5;
 
-/// The pending enrolments, one an account, in memory alone.
+/// The enrolments under way, one an account, in memory alone.
 #[derive(Debug, Default)]
 pub struct Enrollments {
-    pending: Mutex<HashMap<String, Pending>>,
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// Those of the tool.
+    pending: HashMap<String, Pending>,
+    /// Accounts whose logins enrol.
+    at_login: HashSet<String>,
+}
+
+/// The place of a login that enrols: nobody else enrols for the account until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    under_way: Arc<Mutex<UnderWay>>,
+    account: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.under_way).at_login.remove(&self.account);
+    }
 }
 
 #[derive(Debug)]
@@ -58,36 +78,51 @@ enum Right {
 impl Enrollments {
     /// Forgets pending enrolments of a connection that is gone.
     pub fn connection_ended(&self, connection: &ConnectionKey) {
-        lock(&self.pending).retain(|_, pending| pending.caller.connection != *connection);
+        lock(&self.under_way).pending.retain(|_, pending| pending.caller.connection != *connection);
     }
 
     /// Forgets a pending enrolment of an account.
     pub fn account_ended(&self, account: &str) {
-        lock(&self.pending).remove(account);
+        lock(&self.under_way).pending.remove(account);
     }
 
     /// Forgets pending enrolments that nobody confirmed in time.
     pub fn sweep(&self) {
         let now = Instant::now();
-        lock(&self.pending).retain(|_, pending| pending.ends > now);
+        lock(&self.under_way).pending.retain(|_, pending| pending.ends > now);
+    }
+
+    /// Takes the place for a login that enrols, unless somebody enrols for the account already.
+    pub(crate) fn take_place(&self, account: &str) -> Result<Place, Error> {
+        let mut under_way = lock(&self.under_way);
+        if under_way.pending.get(account).is_some_and(|pending| pending.ends > Instant::now()) {
+            return Err(busy());
+        }
+        if !under_way.at_login.insert(account.to_owned()) {
+            return Err(busy());
+        }
+        Ok(Place { under_way: Arc::clone(&self.under_way), account: account.to_owned() })
     }
 
     /// Takes a pending enrolment out, so that one code at a time is looked at.
     fn take(&self, connection: &ConnectionKey, id: u64) -> Option<Pending> {
-        let mut pending = lock(&self.pending);
+        let pending = &mut lock(&self.under_way).pending;
         let found = pending.iter().find(|(_, one)| one.id == id && one.caller.connection == *connection);
         let account = found.map(|(account, _)| account.clone())?;
         pending.remove(&account).filter(|one| one.ends > Instant::now())
     }
 
-    /// Keeps a pending enrolment, unless somebody else's is pending for the account.
+    /// Keeps a pending enrolment, unless somebody else's is under way for the account.
     fn keep(&self, new: Pending) -> Result<(), Error> {
-        let mut pending = lock(&self.pending);
-        let others = pending.get(&new.account.name).filter(|old| old.ends > Instant::now());
-        if others.is_some_and(|old| old.caller.connection != new.caller.connection) {
-            return Err(Error::Busy("somebody is enrolling for this account right now".into()));
+        let mut under_way = lock(&self.under_way);
+        if under_way.at_login.contains(&new.account.name) {
+            return Err(busy());
         }
-        pending.insert(new.account.name.clone(), new);
+        let others = under_way.pending.get(&new.account.name).filter(|old| old.ends > Instant::now());
+        if others.is_some_and(|old| old.caller.connection != new.caller.connection) {
+            return Err(busy());
+        }
+        under_way.pending.insert(new.account.name.clone(), new);
         Ok(())
     }
 }
@@ -293,10 +328,7 @@ impl Service {
     }
 
     fn offer(&self, account: &Account, authenticator: &Authenticator) -> Offer {
-        let issuer = match &self.settings().config.issuer {
-            Some(label) => label.0.clone(),
-            None => host_name(),
-        };
+        let issuer = issuer(&self.settings().config);
         let parameters = authenticator.parameters;
         Offer {
             secret: authenticator.secret.base32().to_string(),
@@ -434,16 +466,9 @@ fn bind_to(
 
 /// Replaces the recovery codes of a record and returns the new ones' texts.
 fn make_recovery_codes(record: &mut Record, key: &RecoveryKey) -> Result<Vec<String>, Error> {
-    let mut texts = Vec::with_capacity(recovery_code::COUNT);
-    let mut stored = Vec::with_capacity(recovery_code::COUNT);
-    for _ in 0..recovery_code::COUNT {
-        let random: Zeroizing<[u8; 25]> = random::bytes().map_err(authenticator::no_randomness)?;
-        let code = RecoveryCode::from_random(&random);
-        texts.push(code.text().to_string());
-        stored.push(StoredRecoveryCode { digest: code.digest(key), used: None });
-    }
-    record.account.recovery_codes = stored;
-    Ok(texts)
+    let mut codes = RecoveryCodes::make(key)?;
+    record.account.recovery_codes = codes.stored;
+    Ok(std::mem::take(&mut *codes.texts))
 }
 
 fn event(caller: &Caller, account: &str, kind: Kind) -> Event {
@@ -454,8 +479,13 @@ fn event(caller: &Caller, account: &str, kind: Kind) -> Event {
 }
 
 /// Id and label of an authenticator, for the audit.
-fn named(authenticator: &Authenticator) -> String {
+pub(crate) fn named(authenticator: &Authenticator) -> String {
     format!("{} {}", authenticator.id, authenticator.label)
+}
+
+/// What authenticator apps show beside the account.
+pub(crate) fn issuer(config: &Config) -> String {
+    config.issuer.as_ref().map_or_else(host_name, |label| label.0.clone())
 }
 
 /// What authenticator apps show where no issuer is set.
@@ -470,6 +500,10 @@ fn no_such_authenticator() -> Error {
 
 fn no_such_enrolment() -> Error {
     Error::NotFound("no such enrolment is pending on this connection: begin anew".into())
+}
+
+fn busy() -> Error {
+    Error::Busy("somebody is enrolling for this account right now".into())
 }
 
 fn verification_required() -> Error {

@@ -4,31 +4,44 @@
 
 use std::fmt::Write as _;
 
-use verifier::{Authenticator, Kind, Moving};
+use verifier::{Authenticator, Kind, Moving, Parameters};
 use zeroize::Zeroizing;
 
 /// The URI of an authenticator. `issuer` and `account` are what the app shows.
 #[must_use]
 pub fn uri(issuer: &str, account: &str, authenticator: &Authenticator) -> Zeroizing<String> {
+    let mut uri = short_uri(issuer, account, authenticator);
+    if authenticator.parameters == Parameters::COMMON {
+        add_parameters(&mut uri, authenticator);
+    }
+    uri
+}
+
+/// The same, without the parameters where they are what every app takes for granted (SHA1, 6 digits, 30 s): its QR
+/// code is smaller.
+#[must_use]
+pub fn short_uri(issuer: &str, account: &str, authenticator: &Authenticator) -> Zeroizing<String> {
     let parameters = authenticator.parameters;
     let (issuer, account) = (encode(issuer), encode(account));
     let mut uri = Zeroizing::new(String::with_capacity(512));
     let secret = authenticator.secret.base32();
     // Writing to a String cannot fail.
-    let _ = write!(
-        uri,
-        "otpauth://{}/{issuer}:{account}?secret={}&issuer={issuer}&algorithm={}&digits={}",
-        parameters.kind.name(),
-        *secret,
-        parameters.algorithm.name(),
-        parameters.digits.number()
-    );
-    let _ = match (parameters.kind, authenticator.moving) {
+    let _ = write!(uri, "otpauth://{}/{issuer}:{account}?secret={}&issuer={issuer}", parameters.kind.name(), *secret);
+    if parameters != Parameters::COMMON {
+        add_parameters(&mut uri, authenticator);
+    }
+    uri
+}
+
+fn add_parameters(uri: &mut String, authenticator: &Authenticator) {
+    let Parameters { kind, algorithm, digits } = authenticator.parameters;
+    // Writing to a String cannot fail.
+    let _ = write!(uri, "&algorithm={}&digits={}", algorithm.name(), digits.number());
+    let _ = match (kind, authenticator.moving) {
         (Kind::Totp(period), _) => write!(uri, "&period={}", period.seconds()),
         (Kind::Hotp, Moving::Hotp(hotp)) => write!(uri, "&counter={}", hotp.next.0),
         (Kind::Hotp, Moving::Totp(_)) => Ok(()),
     };
-    uri
 }
 
 /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3). The colon between issuer and
@@ -74,6 +87,20 @@ mod tests {
             "otpauth://totp/Example%20Host:alice%40ex%20ample?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
              &issuer=Example%20Host&algorithm=SHA256&digits=8&period=60"
         );
+    }
+
+    #[test]
+    fn a_short_uri_leaves_out_what_every_app_takes_for_granted_and_nothing_else() {
+        let mut common = authenticator(Kind::Totp(Period::COMMON), 0);
+        let whole =
+            "otpauth://totp/h:a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=h&algorithm=SHA256&digits=8&period=30";
+        assert_eq!(*short_uri("h", "a", &common), whole);
+        common.parameters = Parameters::COMMON;
+        assert_eq!(
+            *short_uri("h", "a", &common),
+            "otpauth://totp/h:a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=h"
+        );
+        assert!(uri("h", "a", &common).ends_with("&issuer=h&algorithm=SHA1&digits=6&period=30"));
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //! is that on disk, what may be said about it.
 
 mod console;
+mod enrolment;
 mod opening;
 mod remembering;
 mod traces;
+mod unasked;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,6 +23,7 @@ use opening::Opening;
 
 use crate::audit::{Coalescer, Event, Kind, Origin, Outcome, RECOVERY_CODE};
 use crate::caller::{Caller, ConnectionKey};
+use crate::login_enrolment::LoginEnrolment;
 use crate::notice::Untold;
 use crate::policy::Ruling;
 use crate::service::{Service, Settings, lock, not_yours, unavailable};
@@ -66,6 +69,8 @@ struct Open {
     ruling: Ruling,
     tries: Tries,
     ends: Instant,
+    /// Where the account enrols in this login.
+    enrolment: Option<LoginEnrolment>,
 }
 
 /// Whose login is verified.
@@ -154,19 +159,8 @@ impl Service {
         user: &str,
         origin: dbus_api::Origin,
     ) -> Result<(u64, Step), Error> {
-        let origin = audited(origin, &caller);
-        let subject = self.subject(&caller, user, &origin).await?;
-        self.verifications().admit(&caller)?;
         let settings = self.settings();
-        let ruling = self.ruling(&caller, &subject, &origin).await?;
-        let (subject, login_to) = match ruling.factor_of {
-            FactorOf::Ruser if caller.is_root() => {
-                (self.who_asks(&caller, &subject, &origin, &ruling).await?, Some(subject.name))
-            }
-            _ => (subject, None),
-        };
-        let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
-        let open = Open { caller, subject, login_to, origin, ruling, tries, ends: Instant::now() + PATIENCE };
+        let open = self.open(caller, user, origin, &settings).await?;
         match self.opening(&open, &settings).await? {
             opening if open.ruling.observe => {
                 self.record(open.noted(opening.would())).await;
@@ -181,6 +175,7 @@ impl Service {
                 self.record_refusal(&open, reason).await;
                 Ok((0, step))
             }
+            Opening::Enrol => self.begin_login_enrolment(open).await,
             Opening::Ask(_) => {
                 let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
                 self.verifications().insert(id, open)?;
@@ -194,10 +189,13 @@ impl Service {
     /// # Errors
     /// `NotFound` where no such verification is under way on this connection, `Unavailable`.
     pub async fn respond(&self, connection: &ConnectionKey, id: u64, reply: &str) -> Result<Step, Error> {
-        let open = self.verifications().take(connection, id).ok_or_else(no_such_verification)?;
+        let mut open = self.verifications().take(connection, id).ok_or_else(no_such_verification)?;
         if open.ends < Instant::now() {
             self.record_refusal(&open, "timeout").await;
             return Err(no_such_verification());
+        }
+        if let Some(enrolment) = open.enrolment.take() {
+            return self.respond_enrolling(id, open, enrolment, reply).await;
         }
         let settings = self.settings();
         let (decision, untold) = self.decide(&open, Reply::parse(reply), Arc::clone(&settings)).await?;
@@ -264,6 +262,29 @@ impl Service {
         for event in coalesced {
             self.record(event).await;
         }
+    }
+
+    /// Finds out whose login it is, whether this caller may ask, and what the policy says.
+    async fn open(
+        &self,
+        caller: Caller,
+        user: &str,
+        origin: dbus_api::Origin,
+        settings: &Settings,
+    ) -> Result<Open, Error> {
+        let origin = audited(origin, &caller);
+        let subject = self.subject(&caller, user, &origin).await?;
+        self.verifications().admit(&caller)?;
+        let ruling = self.ruling(&caller, &subject, &origin).await?;
+        let (subject, login_to) = match ruling.factor_of {
+            FactorOf::Ruser if caller.is_root() => {
+                (self.who_asks(&caller, &subject, &origin, &ruling).await?, Some(subject.name))
+            }
+            _ => (subject, None),
+        };
+        let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
+        let ends = Instant::now() + PATIENCE;
+        Ok(Open { caller, subject, login_to, origin, ruling, tries, ends, enrolment: None })
     }
 
     /// Finds out whose login it is and whether this caller may ask.

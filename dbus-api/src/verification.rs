@@ -1,7 +1,10 @@
 //! `Verifier`: the types of one verification, from `Begin` to its verdict.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use zbus::{DeserializeDict, SerializeDict, Type};
+use zeroize::Zeroize;
 
 use crate::Error;
 
@@ -22,7 +25,7 @@ pub struct Origin {
 }
 
 /// One answer of the daemon: messages to show, then what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Step {
     /// To be shown in this order, before anything else happens.
     pub messages: Vec<Message>,
@@ -42,6 +45,16 @@ impl Step {
     }
 }
 
+/// The messages of an enrolment hold a key or recovery codes, which are never printed.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let redacted: &dyn fmt::Debug = if self.details.enrols() { &"[REDACTED]" } else { &self.messages };
+        let mut step = f.debug_struct("Step");
+        step.field("messages", redacted).field("action", &self.action).field("text", &self.text);
+        step.field("details", &self.details).finish()
+    }
+}
+
 /// One message of a [`Step`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Message {
@@ -49,6 +62,12 @@ pub struct Message {
     pub kind: u32,
     /// One line of printable text.
     pub text: String,
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        self.text.zeroize();
+    }
 }
 
 /// How a message is shown.
@@ -105,9 +124,18 @@ pub struct Details {
     pub retry_after: Option<u64>,
     /// The least delay before the refusal reaches the person, in milliseconds (pam_fail_delay(3)).
     pub fail_delay: Option<u32>,
+    /// Whether the question belongs to an enrolment: its messages are a part of it, shown even where information is
+    /// not wanted; the person alone answers it; and a new verification cannot ask it again.
+    pub enrolment: Option<bool>,
 }
 
 impl Details {
+    /// Whether the question belongs to an enrolment.
+    #[must_use]
+    pub fn enrols(&self) -> bool {
+        self.enrolment == Some(true)
+    }
+
     /// Why the verification was denied; an unknown number counts as [`Denial::Refused`].
     #[must_use]
     pub fn denial(&self) -> Denial {
@@ -157,4 +185,26 @@ pub trait Verifier {
 
     /// Ends a verification without an answer. Unknown ids are ignored.
     fn cancel(&self, id: u64) -> Result<(), Error>;
+
+    /// What becomes of a login that nobody was asked a code for, as sshd's with a key alone: skipped where the policy
+    /// wants no second factor, else denied. It asks nothing.
+    fn unasked(&self, user: &str, origin: &Origin) -> Result<Step, Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_of_an_enrolment_are_never_printed() {
+        let mut step = Step {
+            messages: vec![Message { kind: MessageKind::Info as u32, text: "JBSW Y3DP".into() }],
+            action: Action::AskHidden as u32,
+            text: "Code: ".into(),
+            details: Details::default(),
+        };
+        assert!(format!("{step:?}").contains("JBSW"));
+        step.details.enrolment = Some(true);
+        assert!(!format!("{step:?}").contains("JBSW"));
+    }
 }

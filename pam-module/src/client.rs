@@ -85,6 +85,14 @@ impl<'a> Courier<'a> {
         }
     }
 
+    /// What becomes of a login that nobody was asked a code for.
+    pub(crate) fn unasked(&mut self, user: &str, origin: &Origin) -> Result<Step, Failure> {
+        self.bounded(|courier, deadline| {
+            courier.link = Some(courier.connect(deadline)?);
+            courier.call("Unasked", &(user, origin), deadline)
+        })
+    }
+
     fn call<B, T>(&mut self, member: &str, body: &B, deadline: Instant) -> Result<T, Failure>
     where
         B: serde::Serialize + zbus::DynamicType,

@@ -3,6 +3,7 @@
 //! shown, what the person types is checked before it leaves.
 
 use dbus_api::{Action, MessageKind, Origin, Step};
+use zeroize::Zeroize;
 
 use crate::{
     options::{FirstPass, Options},
@@ -23,6 +24,12 @@ const PROMPTS: u32 = 20;
 /// What is asked where password and code come in one prompt: the same for every account.
 const COMBINED_PROMPT: &str = "Password and code: ";
 
+/// What is said where nobody can enrol although policy wants it.
+const CANNOT_ENROL: &str = "You cannot set up a second factor at this service: ask an administrator.";
+
+/// What is said where the daemon went away in the middle of an enrolment.
+const ENROLMENT_BROKE_OFF: &str = "The connection to countersignd broke off: log in again.";
+
 /// What is said where the service answers every prompt with the password.
 const CANNOT_ASK_TWICE: &str = "This service cannot ask twice, for a password and for a code: login refused.";
 
@@ -30,8 +37,14 @@ const CANNOT_ASK_TWICE: &str = "This service cannot ask twice, for a password an
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) style: Style,
-    /// Printable, at most [`crate::text::MESSAGE_BYTES`] bytes, without NUL.
+    /// Printable, at most [`crate::text::MESSAGE_BYTES`] bytes, without NUL. It may be the key of an enrolment.
     pub(crate) text: String,
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        self.text.zeroize();
+    }
 }
 
 /// How a message is shown, and whether it is answered.
@@ -87,6 +100,18 @@ pub(crate) enum Failure {
     Deadline,
     /// A typed error, or an answer that is none.
     Answer(dbus_api::Error),
+}
+
+impl Failure {
+    /// What it means for the login.
+    pub(crate) fn refusal(self, options: &Options) -> Refusal {
+        match self {
+            Self::Unreachable(reason) => Refusal::Unreachable(reason),
+            Self::Lost(reason) => Refusal::Unreachable(format!("connection lost: {reason}")),
+            Self::Deadline => Refusal::Deadline(options.timeout),
+            Self::Answer(error) => Refusal::Answer(error),
+        }
+    }
 }
 
 /// Who wants to log in, and from where.
@@ -166,13 +191,18 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
 
     /// Answers. Where the connection broke, the same reply is given once more to a new verification that asks
     /// the same question; whatever else it says goes to the person. A code that was already accepted and
-    /// committed shows as a reused one then: refused, and safe.
+    /// committed shows as a reused one then: refused, and safe. A broken enrolment is refused: a new one would have
+    /// another key than the one that the person has just scanned.
     fn respond(&mut self, id: u64, asked: &Step, reply: &Reply) -> Result<(u64, Step), Refusal> {
         let reason = match self.client.respond(id, reply.to_send()) {
             Ok(step) => return Ok((id, step)),
             Err(Failure::Lost(reason)) => reason,
             Err(failure) => return Err(self.refusal(failure)),
         };
+        if asked.details.enrols() {
+            self.say(ENROLMENT_BROKE_OFF);
+            return Err(Refusal::Unreachable(format!("lost during an enrolment: {reason}")));
+        }
         let (id, step) = self.begin_again(&reason)?;
         if step.action != asked.action || step.text != asked.text {
             return Ok((id, step));
@@ -196,6 +226,9 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
     /// The reply to a step that asks, as it may leave the module.
     fn ask(&mut self, step: &Step) -> Result<Reply, Refusal> {
         self.prompts += 1;
+        if step.details.enrols() {
+            return self.ask_enrolling(step);
+        }
         let first = self.prompts == 1;
         if first && self.options.first_pass != FirstPass::Leave {
             if let Some(code) = self.forwarded() {
@@ -215,6 +248,20 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
         }
         self.refuse_repetition(&typed)?;
         if combined { Ok(self.unparted(typed)) } else { Ok(typed) }
+    }
+
+    /// The reply of a person who enrols: typed now, by somebody whose first factor was verified. With `forward_pass`
+    /// the modules behind this one verify the password: whoever knows a name would get that far.
+    fn ask_enrolling(&self, step: &Step) -> Result<Reply, Refusal> {
+        if self.options.forward_pass || self.options.first_pass == FirstPass::Use {
+            self.say(CANNOT_ENROL);
+            return Err(Refusal::CannotEnrol);
+        }
+        let mut messages = self.messages(step);
+        messages.push(prompt(step));
+        let typed = self.show(messages)?.ok_or(Refusal::Conversation("no answer"))?;
+        self.refuse_repetition(&typed)?;
+        Ok(typed)
     }
 
     /// The code at the end of what an earlier module left, which keeps the password before it.
@@ -251,12 +298,16 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
         if !known.into_iter().flatten().any(|known| !known.is_empty() && known.equals(typed)) {
             return Ok(());
         }
-        let message = Message { style: Style::Error, text: CANNOT_ASK_TWICE.to_owned() };
-        // It is refused whether or not the host can say why.
+        self.say(CANNOT_ASK_TWICE);
+        Err(Refusal::CannotAskTwice)
+    }
+
+    /// Says why somebody is refused, which holds whether or not the host can show it.
+    fn say(&self, text: &str) {
+        let message = Message { style: Style::Error, text: text.to_owned() };
         if self.show(vec![message]).is_err() {
             self.debug("the host showed no error message");
         }
-        Err(Refusal::CannotAskTwice)
     }
 
     /// Shows messages, the question with the last of them: sshd carries a call as one round and puts what is
@@ -271,23 +322,11 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
     }
 
     fn messages(&self, step: &Step) -> Vec<Message> {
-        let shown = step.messages.iter().take(MESSAGES_A_STEP).map(|message| Message {
-            style: match MessageKind::from_number(message.kind) {
-                Some(MessageKind::Error) => Style::Error,
-                Some(MessageKind::Info) | None => Style::Info,
-            },
-            text: showable(&message.text),
-        });
-        shown.filter(|message| message.style == Style::Error || !self.quiet).collect()
+        messages(step, self.quiet && !step.details.enrols())
     }
 
     fn refusal(&self, failure: Failure) -> Refusal {
-        match failure {
-            Failure::Unreachable(reason) => Refusal::Unreachable(reason),
-            Failure::Lost(reason) => Refusal::Unreachable(format!("connection lost: {reason}")),
-            Failure::Deadline => Refusal::Deadline(self.options.timeout),
-            Failure::Answer(error) => Refusal::Answer(error),
-        }
+        failure.refusal(self.options)
     }
 
     fn debug(&self, line: &str) {
@@ -295,6 +334,18 @@ impl<H: Handle, C: Client> Flow<'_, H, C> {
             self.handle.debug(line);
         }
     }
+}
+
+/// The messages of a step, cleaned; where it is to be quiet, errors alone.
+pub(crate) fn messages(step: &Step, quiet: bool) -> Vec<Message> {
+    let shown = step.messages.iter().take(MESSAGES_A_STEP).map(|message| Message {
+        style: match MessageKind::from_number(message.kind) {
+            Some(MessageKind::Error) => Style::Error,
+            Some(MessageKind::Info) | None => Style::Info,
+        },
+        text: showable(&message.text),
+    });
+    shown.filter(|message| message.style == Style::Error || !quiet).collect()
 }
 
 fn combined_prompt() -> Message {

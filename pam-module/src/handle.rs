@@ -38,6 +38,9 @@ const ITEM_BYTES: usize = 256;
 /// The longest delay that the daemon can ask for.
 const FAIL_DELAY: Duration = Duration::from_secs(60);
 
+/// Under which name the transaction remembers whom `auth` let through (pam_set_data(3)).
+const LET_THROUGH: &str = "countersign_let_through";
+
 /// `struct pam_message` (pam_conv(3)).
 #[repr(C)]
 struct RawMessage {
@@ -122,6 +125,19 @@ impl<'a> Handle<'a> {
         let _ = self.0.syslog(level, line);
     }
 
+    /// Remembers in this transaction that `auth` let `user` through, or that it let nobody through.
+    pub(crate) fn remember_let_through(&self, user: Option<&str>) {
+        let name = user.unwrap_or_default().as_bytes().to_vec();
+        if self.0.send_bytes(LET_THROUGH, name, None).is_err() {
+            self.log(LogLvl::WARNING, "libpam did not take what the account phase asks for");
+        }
+    }
+
+    /// Whether `auth` let `user` through in this very transaction.
+    pub(crate) fn was_let_through(&self, user: &str) -> bool {
+        self.0.retrieve_bytes(LET_THROUGH).is_ok_and(|name| !user.is_empty() && name == user.as_bytes())
+    }
+
     fn raw(&self) -> *const c_void {
         // SAFETY: `Pam` is `repr(transparent)` over the pointer to the handle (pamsm 0.5.5, src/pam.rs).
         unsafe { ptr::from_ref(self.0).cast::<*const c_void>().read() }
@@ -171,8 +187,10 @@ impl flow::Handle for Handle<'_> {
             .zip(&texts)
             .map(|(message, text)| RawMessage { style: style_number(message.style), text: text.as_ptr() })
             .collect();
-        let responses = self.call(&raw)?;
-        let reply = take_last(responses, raw.len());
+        let responses = self.call(&raw);
+        // They may hold the key of an enrolment.
+        texts.into_iter().for_each(|text| text.into_bytes().zeroize());
+        let reply = take_last(responses?, raw.len());
         match (asks, reply) {
             (false, _) => Ok(None),
             (true, Some(reply)) => Ok(Some(reply)),

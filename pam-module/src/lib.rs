@@ -4,6 +4,7 @@
 //! It is loaded into sshd, sudo and screen lockers, with their privileges: it leaves no thread, descriptor,
 //! signal handler or memory behind, and a panic becomes `PAM_SYSTEM_ERR`.
 
+mod account;
 mod client;
 mod connection;
 mod flow;
@@ -26,7 +27,7 @@ use crate::{
     flow::Login,
     handle::Handle,
     options::Options,
-    verdict::{Refusal, Verdict},
+    verdict::{Refusal, SSHD, Verdict},
 };
 
 /// The module.
@@ -42,9 +43,9 @@ impl PamServiceModule for Countersign {
         PamError::SUCCESS
     }
 
-    /// There is no account rule here to be met or broken.
-    fn acct_mgmt(_: Pam, _: PamFlags, _: Vec<String>) -> PamError {
-        PamError::IGNORE
+    /// Only where sshd's own file asks for it: whoever was not asked in `auth` is refused.
+    fn acct_mgmt(pam: Pam, flags: PamFlags, arguments: Vec<String>) -> PamError {
+        guarded(&pam, || account::judge(&Handle::new(&pam), flags, &arguments))
     }
 
     fn open_session(_: Pam, _: PamFlags, _: Vec<String>) -> PamError {
@@ -111,7 +112,12 @@ fn authenticate(handle: &Handle<'_>, flags: PamFlags, arguments: &[String]) -> P
     if let Verdict::Refused(refusal) = &verdict {
         report(handle, refusal, &user);
     }
-    verdict.code(&handle.service())
+    let service = handle.service();
+    if service == SSHD {
+        let let_through = matches!(verdict, Verdict::Granted | Verdict::Skipped);
+        handle.remember_let_through(let_through.then_some(&user));
+    }
+    verdict.code(&service)
 }
 
 fn prepare(handle: &Handle<'_>, arguments: &[String]) -> Result<(Options, Login), Refusal> {

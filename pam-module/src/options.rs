@@ -7,7 +7,7 @@ use std::{
 
 /// What an argument can be, for the log line that names a wrong one.
 const ALLOWED: &str = "allowed are bus=unix:path=PATH, socket=PATH or socket=none, timeout=1..300, try_first_pass, \
-                       use_first_pass, forward_pass, forward_digits=6..8, quiet, debug";
+                       use_first_pass, forward_pass, forward_digits=6..8, require_auth, quiet, debug";
 
 /// The longest path of a UNIX socket: `sun_path` less the closing NUL (unix(7)).
 const PATH_BYTES: usize = 107;
@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) forward_pass: bool,
     /// How many digits at the end of password and code are the code, 6 to 8.
     pub(crate) forward_digits: usize,
+    /// In an `account` line of sshd's: refuses whoever was not asked in `auth`.
+    pub(crate) require_auth: bool,
     /// No informational messages.
     pub(crate) quiet: bool,
     /// More lines in the log, never with anything that was typed.
@@ -53,6 +55,7 @@ impl Default for Options {
             first_pass: FirstPass::Leave,
             forward_pass: false,
             forward_digits: 6,
+            require_auth: false,
             quiet: false,
             debug: false,
         }
@@ -91,6 +94,7 @@ impl Options {
             "try_first_pass" => self.first_pass = FirstPass::Try,
             "use_first_pass" => self.first_pass = FirstPass::Use,
             "forward_pass" => self.forward_pass = true,
+            "require_auth" => self.require_auth = true,
             "quiet" => self.quiet = true,
             "debug" => self.debug = true,
             _ => return None,

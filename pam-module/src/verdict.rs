@@ -16,8 +16,8 @@ pub(crate) enum Verdict {
     Refused(Refusal),
 }
 
-/// The PAM service whose program makes `PAM_MAXTRIES` worse than another refusal.
-const SSHD: &str = "sshd";
+/// The PAM service whose program makes `PAM_MAXTRIES` worse than another refusal, and whose logins may never run `auth`.
+pub(crate) const SSHD: &str = "sshd";
 
 impl Verdict {
     /// The code for libpam, as this service understands it.
@@ -71,6 +71,9 @@ pub(crate) enum Refusal {
     /// `use_first_pass`, and no earlier module left a password with a code at its end.
     #[error("use_first_pass: no earlier module left a password that ends in a code")]
     NothingForwarded,
+    /// Policy wants an enrolment here, where our module stands before the first factor or nobody is asked.
+    #[error("nobody can enrol at a line with forward_pass or use_first_pass")]
+    CannotEnrol,
     /// The PAM user name is none that an account can have.
     #[error("the user name {0}")]
     BadUser(&'static str),
@@ -96,7 +99,7 @@ impl Refusal {
             Self::Unreachable(_) | Self::Deadline(_) => PamError::AUTHINFO_UNAVAIL,
             Self::UnknownAction(_) | Self::TooManyPrompts(_) => PamError::AUTHINFO_UNAVAIL,
             Self::Conversation(_) => PamError::CONV_ERR,
-            Self::CannotAskTwice | Self::NothingForwarded | Self::BadUser(_) => PamError::AUTH_ERR,
+            Self::CannotAskTwice | Self::NothingForwarded | Self::CannotEnrol | Self::BadUser(_) => PamError::AUTH_ERR,
             Self::BadArgument(_) => PamError::SERVICE_ERR,
         }
     }

@@ -73,6 +73,12 @@ impl HostBuilder {
         self
     }
 
+    /// `/usr/local/bin/phone`, which scans the QR code on a terminal and makes codes of it
+    /// ([`crate::Dialogue::answer_by_sight`]).
+    pub fn phone(self) -> Self {
+        self.script("/usr/local/bin/phone", include_str!("phone.pl"))
+    }
+
     /// A staged file of the build at another place of the host.
     pub fn bind(mut self, source: PathBuf, path: &str) -> Self {
         self.binds.push((source, path.to_owned()));

@@ -15,13 +15,15 @@ pub struct Stack {
     fragment: String,
     /// The module instead of `pam_countersign.so`.
     module: Option<String>,
+    /// Whether the account phase asks for what `auth` did.
+    account: bool,
 }
 
 impl Stack {
     /// The lines of `packaging/dev/pam.d/FRAGMENT` for `service`.
     #[must_use]
     pub fn new(service: &str, fragment: &str) -> Self {
-        Self { service: service.to_owned(), fragment: fragment.to_owned(), module: None }
+        Self { service: service.to_owned(), fragment: fragment.to_owned(), module: None, account: false }
     }
 
     /// ssh with a key, then a code.
@@ -58,6 +60,13 @@ impl Stack {
     #[must_use]
     pub fn code_alone(service: &str) -> Self {
         Self::new(service, "code-alone")
+    }
+
+    /// Refuses in the account phase whoever was not asked in `auth`.
+    #[must_use]
+    pub fn account_phase(mut self) -> Self {
+        self.account = true;
+        self
     }
 
     /// Another module in place of ours.
@@ -220,9 +229,19 @@ pub(crate) fn lines(stack: &Stack, arguments: &str) -> Result<String> {
     let Ok(own) = fs::read_to_string(format!("/etc/pam.d/{}", stack.service)) else {
         return Ok(lines + "account required pam_permit.so\n");
     };
-    let replaced = own.replacen("@include common-auth\n", &lines, 1);
+    let mut replaced = replace_line(&own, "@include common-auth\n", &lines, stack)?;
+    if stack.account {
+        let with_ours =
+            format!("account required pam_countersign.so require_auth {arguments}\n@include common-account\n");
+        replaced = replace_line(&replaced, "@include common-account\n", &with_ours, stack)?;
+    }
+    Ok(replaced)
+}
+
+fn replace_line(own: &str, line: &str, by: &str, stack: &Stack) -> Result<String> {
+    let replaced = own.replacen(line, by, 1);
     if replaced == own {
-        bail!("the machine's /etc/pam.d/{} has no line `@include common-auth`", stack.service);
+        bail!("the machine's /etc/pam.d/{} has no line `{}`", stack.service, line.trim_end());
     }
     Ok(replaced)
 }

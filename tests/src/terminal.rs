@@ -9,6 +9,9 @@ use crate::{Host, Outcome};
 /// How long a dialogue waits for what it expects, in seconds.
 const PATIENCE: u32 = 30;
 
+/// How much of what a terminal shows is kept, in bytes: a QR code is about 4,000.
+const SCREEN: u32 = 100_000;
+
 /// expect's own exit status where something expected did not come.
 const DISAPPOINTED: i32 = 99;
 
@@ -42,8 +45,9 @@ pub struct Dialogue<'host> {
 
 impl<'host> Dialogue<'host> {
     pub(crate) fn new(host: &'host dyn Place, user: &str, arguments: &[&str]) -> Self {
-        let mut script =
-            format!("log_user 1\nset timeout {PATIENCE}\nset stty_init {{rows 60 columns 100}}\nspawn -noecho");
+        let mut script = format!(
+            "log_user 1\nmatch_max {SCREEN}\nset timeout {PATIENCE}\nset stty_init {{rows 60 columns 100}}\nspawn -noecho"
+        );
         for argument in arguments {
             script.push(' ');
             script.push_str(&word(argument));
@@ -82,6 +86,15 @@ impl<'host> Dialogue<'host> {
     pub fn answer_from(self, prompt: &str, program: &str) -> Self {
         let mut dialogue = self.expect(prompt);
         let _ = writeln!(dialogue.script, "send -- \"[exec {}]\\r\"", word(program));
+        dialogue
+    }
+
+    /// Waits for the prompt and answers it with the first line that a program on the host prints then, which gets what
+    /// the terminal has shown since the last prompt on its standard input: somebody who looks at it.
+    #[must_use]
+    pub fn answer_by_sight(self, prompt: &str, program: &str) -> Self {
+        let mut dialogue = self.expect(prompt);
+        let _ = writeln!(dialogue.script, "send -- \"[exec {{*}}{} << $expect_out(buffer)]\\r\"", word(program));
         dialogue
     }
 

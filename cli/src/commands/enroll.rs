@@ -13,7 +13,7 @@ use crate::{
     output::Output,
     png::PictureFile,
     prompt::{self, Answer, Interrupts},
-    qr::Pattern,
+    qr::{self, Pattern},
     wording::printable,
 };
 
@@ -142,7 +142,7 @@ impl Pending<'_> {
 fn finish_at_once(offer: &Offer, json: bool, mut picture: Option<PictureFile>, output: &Output) -> Result<(), Failure> {
     let codes = offer.recovery_codes.as_deref().unwrap_or_default();
     if json {
-        let written = picture.as_mut().map_or(Ok(()), |picture| picture.write(&Pattern::of(&offer.uri)?));
+        let written = picture.as_mut().map_or(Ok(()), |picture| picture.write(&qr::pattern(&offer.uri)?));
         output.json(&report(offer, codes))?;
         written?;
     } else {
@@ -200,7 +200,7 @@ fn show_offer(offer: &Offer, picture: Option<&mut PictureFile>, output: &Output)
     output.head(&format!("A new authenticator \"{}\" for {}", printable(&offer.label), printable(&offer.account)))?;
     output.say(&format!("It makes codes by {made}."))?;
     output.print("\n")?;
-    let pattern = Pattern::of(&offer.uri);
+    let pattern = qr::pattern(&offer.uri);
     match &pattern {
         Ok(pattern) => show_pattern(pattern, output)?,
         Err(_too_long) => output.say("Its URI is too long for a QR code.")?,

@@ -315,7 +315,7 @@ fn step(action: Action, text: &str, details: Details) -> Step {
 }
 
 fn denied(denial: Denial, retry_after: Option<u64>) -> Step {
-    step(Action::Denied, "", Details { denial: Some(denial as u32), retry_after, fail_delay: None })
+    step(Action::Denied, "", Details { denial: Some(denial as u32), retry_after, ..Details::default() })
 }
 
 #[zbus::interface(name = "org.countersign.Countersign1.Verifier")]

@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const TOLD_APART: usize = 1024;
 /// The reasons of refusals that cost their cause nothing. `unknown-account` is none of them: what is counted
 /// instead of recorded is faster, and would tell by its time which names exist (docs/decisions/0011).
-const COALESCED: [&str; 10] = [
+const COALESCED: [&str; 12] = [
     "locked",
     "disabled",
     "not-own-account",
@@ -27,6 +27,8 @@ const COALESCED: [&str; 10] = [
     "cancelled",
     "timeout",
     "name-service",
+    "enrolment-busy",
+    "unasked",
 ];
 
 /// What makes two refusals equal: event, account, reason and caller.

@@ -51,6 +51,18 @@ impl Verifier {
         self.service.cancel(&connection, id).await;
         Ok(())
     }
+
+    #[zbus(out_args("step"))]
+    async fn unasked(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        origin: Origin,
+    ) -> Result<Step, Error> {
+        let caller = self.source.caller(connection, &header).await?;
+        self.service.judge_unasked(caller, bounded("the user name", user)?, shortened(origin)).await
+    }
 }
 
 /// Cuts PAM items that are too long to be kept for as long as a verification lasts.

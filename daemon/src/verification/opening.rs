@@ -9,7 +9,7 @@ use crate::audit::{Event, Origin};
 use crate::caller::Caller;
 use crate::policy::Ruling;
 use crate::service::{Service, Settings, lock, unavailable};
-use crate::{answer, clock};
+use crate::{answer, clock, login_enrolment};
 
 /// What comes before the first question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Opening {
     Refuse(&'static str, Step),
     /// Nobody is asked and the login goes on: it is remembered, and the audit was told so.
     Remembered,
+    /// Somebody enrols.
+    Enrol,
     /// Somebody is asked; what would have become of it where the policy only observes.
     Ask(&'static str),
 }
@@ -32,6 +34,8 @@ struct Presence {
     unenrolled: bool,
     /// Whether a login from there was remembered; whether it still counts is not looked at yet.
     remembered: bool,
+    /// Whether whoever passes the first factor may bind the first authenticator, where a rule wants that.
+    may_enrol: bool,
 }
 
 impl Service {
@@ -81,7 +85,7 @@ impl Service {
         if let Some(time) = self.source_refused_for(open) {
             return Ok(Opening::Refuse("source", answer::source_refused(time, &settings.config)));
         }
-        let Presence { standing, unenrolled, remembered } = self.presence(open).await?;
+        let Presence { standing, unenrolled, may_enrol, remembered } = self.presence(open).await?;
         match open.ruling.unenrolled {
             Unenrolled::Pass if unenrolled => return Ok(Opening::Skip("passed", Vec::new())),
             Unenrolled::Remind if unenrolled => {
@@ -92,14 +96,16 @@ impl Service {
         if let Some(reason) = closed(standing) {
             return Ok(Opening::Refuse(reason, answer::closed(standing, &settings.config)));
         }
+        if may_enrol && open.wants_enrolment() {
+            return Ok(Opening::Enrol);
+        }
         if remembered && self.recall(open).await? {
             return Ok(Opening::Remembered);
         }
-        Ok(Opening::Ask(match open.ruling.unenrolled {
-            _ if open.is_denied() => "would-refuse-denied",
-            Unenrolled::Enroll if unenrolled => "would-enroll",
-            _ if unenrolled => "would-refuse-not-enrolled",
-            _ => "would-ask",
+        Ok(Opening::Ask(match open.is_denied() {
+            true => "would-refuse-denied",
+            false if unenrolled => "would-refuse-not-enrolled",
+            false => "would-ask",
         }))
     }
 
@@ -114,16 +120,19 @@ impl Service {
         };
         let now = clock::now();
         let stranger = record.as_ref().is_some_and(|record| !open.subject.owns(record.uid));
+        let may_enrol = !stranger && !open.is_denied() && login_enrolment::is_open(record.as_ref(), &now);
         match record.filter(|_| !stranger && !open.is_denied()) {
             Some(record) => Ok(Presence {
                 standing: open.standing(&record.account, &now, &self.settings()),
                 unenrolled: record.account.has_nothing() && record.account.standing(&now) != Standing::Disabled,
                 remembered: open.may_be_remembered(&record),
+                may_enrol,
             }),
             None => Ok(Presence {
                 standing: lock(&self.verifications().phantoms).standing(&open.subject.name, &now),
                 unenrolled: !stranger && !open.is_denied(),
                 remembered: false,
+                may_enrol,
             }),
         }
     }
@@ -138,7 +147,9 @@ impl Opening {
             Self::Skip(..) | Self::Remembered => "skipped",
             Self::Refuse("locked", _) => "would-refuse-locked",
             Self::Refuse("disabled", _) => "would-refuse-disabled",
+            Self::Refuse("unasked", _) => "would-refuse-unasked",
             Self::Refuse(..) => "would-refuse-source",
+            Self::Enrol => "would-enroll",
             Self::Ask(would) => would,
         }
     }

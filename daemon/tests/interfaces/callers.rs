@@ -28,6 +28,7 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Verifier.Begin" => seen(peer.verifier.begin(user, &Origin::default()).await),
         "Verifier.Respond" => own(peer.verifier.respond(42, "123456").await),
         "Verifier.Cancel" => own(peer.verifier.cancel(42).await),
+        "Verifier.Unasked" => seen(peer.verifier.unasked(user, &Origin::default()).await),
         "Enrollment.Begin" => seen(peer.enrollment.begin(user, &options).await),
         "Enrollment.Confirm" => own(peer.enrollment.confirm(42, "123456").await),
         "Enrollment.Cancel" => own(peer.enrollment.cancel(42).await),
@@ -62,10 +63,11 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 25] = [
+const MEMBERS: [&str; 26] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
+    "Verifier.Unasked",
     "Enrollment.Begin",
     "Enrollment.Confirm",
     "Enrollment.Cancel",

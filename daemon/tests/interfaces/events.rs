@@ -10,7 +10,8 @@ use verifier::WallTime;
 
 use crate::scene::{OTHER, OWNER, Peer, Scene, code, steady_step, wrong_code};
 
-const CONFIGURATION: &str = "fail_delay = \"0s\"\n[throttling]\ndisable_after = 4\n";
+const CONFIGURATION: &str = "fail_delay = \"0s\"\n[throttling]\ndisable_after = 4\n\
+    [[rule]]\nname = \"newcomers\"\nservices = [\"login\"]\nunenrolled = \"enroll\"\n";
 /// A rule for each way in which the policy decides without a code, by services of those names.
 const RULES: &str = "[[rule]]\nname = \"deploy\"\nservices = [\"skip\"]\naction = \"skip\"\n\
     [[rule]]\nname = \"closed\"\nservices = [\"deny\"]\naction = \"deny\"\n\
@@ -96,6 +97,7 @@ async fn follow_rules(scene: &Scene, root: &Peer) {
     for service in ["sshd", "deny", "remind", "pass", "enroll"] {
         root.verifier.begin("proxy", &at(service)).await.unwrap();
     }
+    root.verifier.unasked("proxy", &sshd()).await.unwrap();
     root.verifier.begin("man", &sshd()).await.unwrap();
     root.admin.unlock("man").await.unwrap();
     root.verifier.begin("man", &sshd()).await.unwrap();
@@ -142,6 +144,32 @@ async fn lock_and_disable(root: &Peer, phone: &Offer) {
         login(root, OWNER.0, &wrong).await;
     }
     root.admin.enable(OWNER.0).await.unwrap();
+}
+
+/// A login at a service where a rule lets whoever has nothing enrol.
+async fn enrol_at_logins(scene: &Scene, root: &Peer) {
+    let console = Origin { service: Some("login".into()), tty: Some("tty1".into()), ..Origin::default() };
+    let begin = || async { root.verifier.begin("mail", &console).await.unwrap() };
+    let (id, _) = begin().await;
+    begin().await;
+    for _ in 0..3 {
+        root.verifier.respond(id, "my password").await.unwrap();
+    }
+    for overtaken in [true, false] {
+        let (id, step) = begin().await;
+        let mut offer = Offer::default();
+        offer.secret = step.messages.last().unwrap().text.replace("Key to type: ", "").replace(' ', "");
+        offer.period = 30;
+        root.verifier.respond(id, &code(&offer, 0)).await.unwrap();
+        if overtaken {
+            scene.enrol("mail").await;
+        }
+        root.verifier.respond(id, "").await.unwrap();
+        if overtaken {
+            root.admin.reset("mail", 3600).await.unwrap();
+        }
+    }
+    root.verifier.unasked("mail", &sshd()).await.unwrap();
 }
 
 /// What administrators and owners change.
@@ -242,6 +270,7 @@ async fn the_examples_in_the_docs_are_what_happens() {
     log_in_in_every_way(&scene, &root).await;
     follow_rules(&scene, &root).await;
     change_everything(&scene, &root).await;
+    enrol_at_logins(&scene, &root).await;
     note_what_cannot_be_played(&scene).await;
     scene.enrol("sys").await;
     let altered = "UPDATE accounts SET failures = 0, locks = 7 WHERE name = 'sys';

@@ -13,7 +13,7 @@ async fn told_from(peer: &Peer, host: &str, reply: &str) -> Vec<String> {
     let (id, _) = peer.verifier.begin(OWNER.0, &origin).await.unwrap();
     let step = peer.verifier.respond(id, reply).await.unwrap();
     assert_eq!(step.action(), Some(Action::Granted), "{step:?}");
-    step.messages.into_iter().map(|message| message.text).collect()
+    step.messages.iter().map(|message| message.text.clone()).collect()
 }
 
 async fn told(peer: &Peer, reply: &str) -> Vec<String> {

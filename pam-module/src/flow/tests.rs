@@ -368,3 +368,52 @@ fn without_a_code_to_use_one_option_asks_and_the_other_refuses() {
         assert_eq!(daemon.cancelled, 1);
     }
 }
+
+/// A step of an enrolment, which shows a key.
+fn enrolling() -> Step {
+    let mut step = telling(step(Action::AskHidden, "Code that the app shows: "), 1);
+    step.details.enrolment = Some(true);
+    step
+}
+
+#[test]
+fn what_an_enrolment_shows_is_shown_although_information_is_not_wanted() {
+    let quiet = Options { quiet: true, ..Options::default() };
+    for (options, silent) in [(quiet, false), (Options::default(), true)] {
+        let host = Host::typing(&["123456"]);
+        let mut daemon = Daemon::new(enrolling(), vec![granted()]);
+        assert!(matches!(run(&host, &mut daemon, &options, silent), Verdict::Granted));
+        assert_eq!(host.shown(), ["line 0", "Code that the app shows: "]);
+    }
+}
+
+#[test]
+fn nobody_enrols_where_the_password_is_verified_later_or_nobody_is_asked() {
+    let using = Options { first_pass: FirstPass::Use, ..Options::default() };
+    for options in [forwarding(), using] {
+        let host = Host::typing(&["123456"]).after_password("hunter2123456");
+        let mut daemon = Daemon::new(enrolling(), vec![]);
+        let verdict = run(&host, &mut daemon, &options, false);
+        assert!(matches!(verdict, Verdict::Refused(Refusal::CannotEnrol)), "{verdict:?}");
+        assert_eq!((host.shown(), daemon.cancelled), (vec![CANNOT_ENROL.to_owned()], 1));
+    }
+}
+
+#[test]
+fn an_enrolment_is_never_answered_with_what_an_earlier_module_left() {
+    let host = Host::typing(&["654321"]).after_password("hunter2123456");
+    let mut daemon = Daemon::new(enrolling(), vec![granted()]);
+    let options = Options { first_pass: FirstPass::Try, ..Options::default() };
+    assert!(matches!(run(&host, &mut daemon, &options, false), Verdict::Granted));
+    assert_eq!(daemon.got, ["654321"]);
+}
+
+#[test]
+fn an_enrolment_that_broke_off_is_refused_and_not_begun_again() {
+    let host = Host::typing(&["123456"]);
+    let mut daemon = Daemon::new(enrolling(), vec![Err(lost())]);
+    let verdict = play(&host, &mut daemon);
+    assert!(matches!(verdict, Verdict::Refused(Refusal::Unreachable(_))), "{verdict:?}");
+    assert_eq!((daemon.begun, daemon.reconnected), (1, 0));
+    assert_eq!(host.shown().last().map(String::as_str), Some(ENROLMENT_BROKE_OFF));
+}

@@ -36,6 +36,7 @@ pub(crate) enum Heard {
     Begin(String, Origin),
     Respond(u64, String),
     Cancel(u64),
+    Unasked(String, Origin),
 }
 
 #[derive(Default)]
@@ -185,6 +186,15 @@ impl Verifier {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Step, Error> {
         self.answer(Heard::Respond(id, reply), connection).await
+    }
+
+    async fn unasked(
+        &self,
+        user: String,
+        origin: Origin,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Step, Error> {
+        self.answer(Heard::Unasked(user, origin), connection).await
     }
 
     async fn cancel(&self, id: u64) {

@@ -19,6 +19,7 @@ pub(crate) const MAXTRIES: c_int = 11;
 pub(crate) const CONV_ERR: c_int = 19;
 pub(crate) const IGNORE: c_int = 25;
 
+pub(crate) const PAM_USER: c_int = 2;
 pub(crate) const PAM_TTY: c_int = 3;
 pub(crate) const PAM_RHOST: c_int = 4;
 pub(crate) const PAM_RUSER: c_int = 8;
@@ -96,8 +97,14 @@ pub(crate) struct Host {
 impl Host {
     /// Begins a transaction for `user` with `stack` as the PAM file.
     pub(crate) fn new(stack: &str, user: &str) -> Self {
+        Self::of_service("test-login", stack, user)
+    }
+
+    /// The same for a PAM service of another name.
+    pub(crate) fn of_service(service: &str, stack: &str, user: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("test-login"), format!("{stack}\n")).unwrap();
+        fs::write(directory.path().join(service), format!("{stack}\n")).unwrap();
+        let service = CString::new(service).unwrap();
         let talk = Box::into_raw(Box::<Talk>::default());
         let conversation = Box::new(Conversation { function: converse, data: talk.cast() });
         let confdir = CString::new(directory.path().to_str().unwrap()).unwrap();
@@ -106,7 +113,7 @@ impl Host {
         // SAFETY: all strings and the conversation outlive the transaction.
         let started = unsafe {
             pam_start_confdir(
-                c"test-login".as_ptr(),
+                service.as_ptr(),
                 user.as_ptr(),
                 ptr::from_ref(&*conversation),
                 confdir.as_ptr(),

@@ -120,7 +120,7 @@ fn calls_over_the_private_socket_that_keep_to_no_contract_change_nothing() -> Re
         let target = Target::new()?;
         let resident = target.resident()?;
         let outcome = target.fuzz(user, &["calls", "private", "SEED", LENGTH, name])?;
-        assert!(figure(&outcome, "members") == 3 && figure(&outcome, "results") > 0, "{outcome}");
+        assert!(figure(&outcome, "members") == 4 && figure(&outcome, "results") > 0, "{outcome}");
         target.is_unharmed(resident)?;
     }
     Ok(())

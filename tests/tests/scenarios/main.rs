@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod account_phase;
 mod bad_times;
 mod bus_policy;
 mod bus_trouble;
@@ -26,6 +27,7 @@ mod hostile_input;
 mod kills;
 mod locks;
 mod logger;
+mod login_enrolment;
 mod logins;
 mod name_service;
 mod notices;
