@@ -90,12 +90,24 @@ impl Client {
 /// # Errors
 /// As [`Client::connect`].
 pub(crate) async fn administer(bus: Option<&str>) -> Result<(AdminProxy<'static>, Option<Agent>), Failure> {
+    administer_patiently(bus, USUAL_PATIENCE).await
+}
+
+/// As [`administer`], with another time to wait for answers: nobody but root is waited for less than somebody may type.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub(crate) async fn administer_patiently(
+    bus: Option<&str>,
+    patience: Duration,
+) -> Result<(AdminProxy<'static>, Option<Agent>), Failure> {
     if geteuid().is_root() {
-        return Ok((Client::connect(bus).await?.admin().await?, None));
+        return Ok((Client::connect_patiently(bus, patience).await?.admin().await?, None));
     }
     // The agent speaks to the polkit of the system bus, which does not ask about callers on another one.
     let agent = if bus.is_none() { Agent::start().await } else { None };
-    Ok((Client::connect_patiently(bus, TYPING_PATIENCE).await?.admin().await?, agent))
+    let patience = patience.max(TYPING_PATIENCE);
+    Ok((Client::connect_patiently(bus, patience).await?.admin().await?, agent))
 }
 
 /// The account that a command is about: the one that was named, else the caller's own.

@@ -20,6 +20,7 @@ pub mod notice;
 pub mod options;
 pub mod otpauth;
 pub mod random;
+mod reading;
 pub mod service;
 pub mod store;
 pub mod summary;

@@ -12,6 +12,7 @@ use crate::authorizer::Authorizer;
 use crate::caller::{Caller, ConnectionKey};
 use crate::config::{Config, ConfigError};
 use crate::enrollment::Enrollments;
+use crate::reading::Readings;
 use crate::store::{Store, StoreError};
 use crate::verification::Verifications;
 use crate::{clock, random};
@@ -31,6 +32,7 @@ struct Core {
     authorizer: Mutex<Authorizer>,
     verifications: Verifications,
     enrollments: Enrollments,
+    readings: Readings,
 }
 
 /// The configuration in force, and what follows from it.
@@ -57,6 +59,7 @@ impl Service {
                 authorizer: Mutex::default(),
                 verifications: Verifications::new()?,
                 enrollments: Enrollments::default(),
+                readings: Readings::default(),
             }),
         })
     }
@@ -101,6 +104,7 @@ impl Service {
     /// Forgets everything that was bound to this connection.
     pub async fn connection_ended(&self, connection: &ConnectionKey) {
         self.core.enrollments.connection_ended(connection);
+        self.core.readings.connection_ended(connection);
         self.cancel_verifications(connection).await;
     }
 
@@ -145,6 +149,10 @@ impl Service {
 
     pub(crate) fn enrollments(&self) -> &Enrollments {
         &self.core.enrollments
+    }
+
+    pub(crate) fn readings(&self) -> &Readings {
+        &self.core.readings
     }
 }
 

@@ -101,6 +101,45 @@ fn on_a_terminal_an_administrators_password_is_asked_for_each_time_and_a_wrong_o
     Ok(())
 }
 
+/// More accounts than two pages hold.
+const MANY: usize = 1200;
+
+/// Gives so many names an authenticator.
+fn import_many(host: &Host) -> Result<()> {
+    let line = |number| format!("otpauth://totp/user{number:04}?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n");
+    let lines: String = (0..MANY).map(line).collect();
+    host.feed_as("root", &["countersign", "import", "otpauth", "-"], lines.as_bytes())?.success()?;
+    Ok(())
+}
+
+#[test]
+fn a_list_or_an_audit_of_many_pages_is_one_question_and_the_next_one_another() -> Result<()> {
+    // polkit says yes once, and no ever after.
+    let once = "var asked = 0;\npolkit.addRule(function(action, subject) {\n    \
+         if (action.id == 'org.countersign.read') { return asked++ ? polkit.Result.NO : polkit.Result.YES; }\n});\n";
+    for (read, rest) in [("list", ["audit"]), ("audit", ["list"])] {
+        let host = host().file("/etc/polkit-1/rules.d/01-once.rules", once).start()?;
+        import_many(&host)?;
+        let whole = host.run_as("helen", &["countersign", read])?.success()?;
+        assert!(whole.stdout.lines().count() > MANY && whole.says("user1199"), "{read}: {}", whole.stderr);
+        for command in [&[read][..], &rest] {
+            let refused = host.run_as("helen", &[&["countersign"], command].concat())?;
+            assert_eq!(refused.status, 1, "{command:?}: {refused}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn on_a_terminal_a_list_of_many_pages_asks_for_the_password_once() -> Result<()> {
+    let host = host().start()?;
+    import_many(&host)?;
+    let list = host.terminal("alice", &["countersign", "list"]).answer_from("Password: ", "/usr/local/bin/right");
+    let listed = list.end()?.success()?;
+    assert!(listed.says("user0000") && listed.says("user1199"), "{listed}");
+    Ok(())
+}
+
 #[test]
 fn a_polkit_that_hangs_refuses_in_time_and_holds_no_login() -> Result<()> {
     let host = host().start()?;
