@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    stage::{RIGHT, Stage, finish, tool},
+    service::RIGHT,
+    stage::{Stage, finish, tool},
     terminal::Terminal,
 };
 
@@ -141,7 +142,7 @@ fn list_as_json_has_the_documented_shape() {
     let list = parse(&outcome.out);
     assert_eq!(
         list[0],
-        json!({"account": "alice", "uid": 1000, "state": "active", "authenticators": 1, "recovery_codes_left": 10,
+        json!({"account": "alice", "uid": 1000, "state": "active", "active_authenticators": 1, "recovery_codes_left": 10,
                "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z"})
     );
     assert_eq!((&list[1]["state"], &list[1]["locked_for"]), (&json!("locked"), &json!(27)));

@@ -15,6 +15,8 @@ mod config;
 mod enroll;
 mod help;
 mod import;
+mod json;
 mod prune;
+mod service;
 mod stage;
 mod terminal;
