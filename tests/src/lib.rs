@@ -9,6 +9,7 @@
 mod account;
 mod builder;
 mod code;
+mod contract;
 mod daemon;
 mod host;
 mod outcome;
@@ -23,6 +24,7 @@ mod terminal;
 
 pub use builder::HostBuilder;
 pub use code::{Enrolment, HotpKey};
+pub use contract::Member;
 pub use daemon::{Daemon, Figures, wait};
 pub use host::Host;
 pub use outcome::Outcome;

@@ -13,6 +13,7 @@
 
 mod bad_times;
 mod bus_policy;
+mod callers;
 mod crashes;
 mod enrolment;
 mod footprint;
@@ -27,4 +28,5 @@ mod races;
 mod secrets;
 mod sshd;
 mod timing;
+mod valgrind;
 mod words;
