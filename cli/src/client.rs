@@ -149,9 +149,7 @@ pub(crate) fn explain(error: &Error, user: &str, command: &str) -> Failure {
         Error::NotFound(_) => Failure::refused(or("it took too long, and was ended")).with_help("Begin again."),
         Error::UnknownAccount(_) => Failure::refused(format!("this host knows no account {user}"))
             .with_help(format!("Check the spelling: getent passwd {user}")),
-        Error::NotEnrolled(_) => Failure::refused(or(&format!("{user} has no such authenticator")))
-            .with_help(format!("Show what there is: countersign status {user}"))
-            .with_help(format!("Add one: sudo countersign enroll {user}")),
+        Error::NotEnrolled(_) => not_enrolled(&or(&format!("{user} has no such authenticator")), &user, command),
         Error::Busy(_) => Failure::refused(or("somebody else is enrolling this account, or the label is taken"))
             .with_help(format!("Show the labels in use: countersign status {user}")),
         Error::LimitExceeded(_) => Failure::refused(or("too many requests are under way"))
@@ -174,6 +172,15 @@ pub(crate) fn explain(error: &Error, user: &str, command: &str) -> Failure {
         Error::Unavailable(_) => Failure::refused(or("the daemon could not decide; nothing was changed"))
             .with_help("See why: journalctl -u countersignd"),
     }
+}
+
+fn not_enrolled(text: &str, user: &str, command: &str) -> Failure {
+    let failure = Failure::refused(text).with_help(format!("Show what there is: countersign status {user}"));
+    // Whoever names an authenticator has mistyped its id, and wants no other one.
+    if ["rename", "remove"].iter().any(|one| command.split(' ').next() == Some(one)) {
+        return failure;
+    }
+    failure.with_help(format!("Add one: sudo countersign enroll {user}"))
 }
 
 fn access_denied(text: &str, command: &str) -> Failure {

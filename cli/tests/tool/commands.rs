@@ -318,6 +318,26 @@ fn colours_stand_on_a_terminal_alone_and_as_asked_for() {
 }
 
 #[test]
+fn on_a_narrow_terminal_no_line_is_too_long_and_commands_stay_whole() {
+    let stage = Stage::new();
+    let command = "sudo countersign unlock locked";
+    for arguments in [&["status", "locked"][..], &["verify", "locked"]] {
+        let (_, shown) = Terminal::start(&stage.tool(arguments), 40).finish();
+        let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+        assert!(lines.iter().any(|line| line.trim_start() == command), "{shown}");
+    }
+    let wrong = Terminal::start(&stage.tool(&["rename", "fresh", "00000000", "x", "--color=never"]), 40).finish().1;
+    assert!(wrong.lines().all(|line| line.trim_end().chars().count() <= 40), "{wrong}");
+    assert!(wrong.contains("countersign status fresh") && !wrong.contains("enroll"), "{wrong}");
+    let mut question = Terminal::start(&stage.tool(&["recovery-codes", "alice"]), 40);
+    question.expect("[y/N] ");
+    question.press("n\r");
+    let (code, shown) = question.finish();
+    assert_eq!(code, Some(1));
+    assert!(shown.contains("Make new recovery codes for alice? The\r\nold ones stop working. [y/N]"), "{shown}");
+}
+
+#[test]
 fn a_reader_that_has_gone_is_no_panic() {
     let stage = Stage::new();
     for arguments in [&["list"][..], &["--help"], &["status", "alice"], &["completions", "bash"]] {
