@@ -19,6 +19,7 @@ mod enrolment;
 mod footprint;
 mod good_guest;
 mod hostile_bus;
+mod lessons;
 mod locks;
 mod logins;
 mod notices;

@@ -140,6 +140,35 @@ fn on_a_terminal_a_list_of_many_pages_asks_for_the_password_once() -> Result<()>
     Ok(())
 }
 
+/// polkit's own questions want a code too, of whoever is asked.
+const WITH_A_CODE: &str = "auth requisite pam_unix.so\nauth requisite pam_countersign.so\nauth required pam_permit.so\n\
+     account required pam_permit.so\nsession required pam_permit.so\n";
+
+#[test]
+fn a_question_of_polkits_that_asks_for_a_code_is_answered_while_the_daemon_waits_for_it() -> Result<()> {
+    let oneself = "polkit.addRule(function(action, subject) {\n    \
+         if (subject.user == 'carol') { return polkit.Result.AUTH_SELF; }\n});\n";
+    let host = host()
+        .user("carol", PASSWORD)
+        .configuration("fail_delay = \"0s\"\nself_enrolment = true\n")
+        .file("/etc/pam.d/polkit-1", WITH_A_CODE)
+        .file("/etc/polkit-1/rules.d/01-oneself.rules", oneself)
+        .start()?;
+    let list = || host.terminal("carol", &["countersign", "list"]).answer_from("Password: ", "/usr/local/bin/right");
+    // Without a factor of her own she is refused, and nobody waits for anybody.
+    let refused = list().answer("Verification code: ", "123456").end()?;
+    assert_eq!(refused.status, 1, "{refused}");
+    host.logged(&[("service", "polkit-1"), ("account", "carol"), ("reason", "not-enrolled")])?;
+    // Nor does enrolling oneself wait for polkit: it is not asked.
+    let enroll = host.terminal("carol", &["countersign", "enroll"]).expect("Code of the new authenticator: ");
+    assert!(!enroll.interrupt().end()?.says("Password: "));
+    let phone = host.enrol("carol")?;
+    let listed = list().answer("Verification code: ", &host.code(&phone, 0)?).end()?.success()?;
+    assert!(listed.says("carol"), "{listed}");
+    host.logged(&[("service", "polkit-1"), ("account", "carol"), ("outcome", "granted")])?;
+    Ok(())
+}
+
 #[test]
 fn a_polkit_that_hangs_refuses_in_time_and_holds_no_login() -> Result<()> {
     let host = host().start()?;
