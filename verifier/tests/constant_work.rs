@@ -2,9 +2,11 @@
 //! this very program called once for each code.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and has its own main"
+    reason = "a test fails by panicking, and this one has its own main"
 )]
 
 use std::{hint::black_box, process::Command};

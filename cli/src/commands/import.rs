@@ -77,9 +77,8 @@ pub(super) async fn run(
     }
     if let Err(failure) = outcome {
         let stays = if summary.added + summary.present + summary.unbound > 0 { "What went in stays. " } else { "" };
-        return Err(failure.with_help(format!(
-            "{stays}Importing the same file again changes nothing twice, so it may be repeated."
-        )));
+        return Err(failure
+            .with_help(format!("{stays}Importing the same file again changes nothing twice, so it may be repeated.")));
     }
     if !arguments.json && arguments.file != Path::new("-") {
         let name = printable(&arguments.file.display().to_string());
