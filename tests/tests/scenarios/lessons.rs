@@ -5,9 +5,10 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use scenarios::{Host, HotpKey, PAM_SUCCESS, Stack, wait};
 
-const DISABLE: [&str; 5] = [
+const DISABLE: [&str; 6] = [
     "dbus-send",
     "--system",
+    "--type=method_call",
     "--dest=org.countersign.Countersign1",
     "/org/countersign/Countersign1",
     "org.countersign.Countersign1.Admin.Disable",
@@ -34,7 +35,7 @@ fn a_caller_who_left_the_bus_before_it_was_looked_up_is_nobody_not_even_where_it
         assert_eq!(state(&host, "alice")?, "active", "disabled by {caller} who had left");
     }
     // The very same call of one who stays is carried out.
-    host.run(&[&DISABLE[..4], &["--print-reply", DISABLE[4], "string:alice"]].concat())?.success()?;
+    host.run(&[&DISABLE[..3], &["--print-reply"], &DISABLE[3..], &["string:alice"]].concat())?.success()?;
     assert_eq!(state(&host, "alice")?, "disabled");
     Ok(())
 }
