@@ -233,7 +233,7 @@ pub(crate) struct Remove {
     sudo countersign list --unused-for 90d --sort last-used\n  \
     sudo countersign list --json\n\n\
     With --json it prints a list of objects: account, uid (or null), state (active, locked, disabled, \
-    not-enrolled or altered), authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
+    not-enrolled or altered), active_authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
     UTC, or null), remembered (how many logins).")]
 pub(crate) struct List {
     /// Only accounts in this state
@@ -362,7 +362,9 @@ pub(crate) struct Reset {
     sudo countersign prune\n  \
     sudo countersign prune --yes\n\n\
     With --yes it refuses to remove 10 or more accounts if they are more than half of all: a directory that is half \
-    configured looks just like that.")]
+    configured looks just like that.\n\n\
+    With --json (needs --yes) it prints one object: pruned and kept (lists of accounts; kept are those that came back), \
+    awaited (how many imported ones were left alone).")]
 pub(crate) struct Prune {
     /// Do not ask
     #[arg(long)]
@@ -370,6 +372,9 @@ pub(crate) struct Prune {
     /// Also accounts that were imported and have never logged in
     #[arg(long)]
     pub(crate) imported: bool,
+    /// Print JSON
+    #[arg(long, requires = "yes")]
+    pub(crate) json: bool,
 }
 
 /// Take over authenticators from another system

@@ -95,12 +95,24 @@ impl Client {
 /// # Errors
 /// As [`Client::connect`].
 pub(crate) async fn administer(bus: Option<&str>) -> Result<(AdminProxy<'static>, Option<Agent>), Failure> {
+    administer_patiently(bus, USUAL_PATIENCE).await
+}
+
+/// As [`administer`], with another time to wait for answers: nobody but root is waited for less than somebody may type.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub(crate) async fn administer_patiently(
+    bus: Option<&str>,
+    patience: Duration,
+) -> Result<(AdminProxy<'static>, Option<Agent>), Failure> {
     if geteuid().is_root() {
-        return Ok((Client::connect(bus).await?.admin().await?, None));
+        return Ok((Client::connect_patiently(bus, patience).await?.admin().await?, None));
     }
     // The agent speaks to the polkit of the system bus, which does not ask about callers on another one.
     let agent = if bus.is_none() { Agent::start().await } else { None };
-    Ok((Client::connect_patiently(bus, TYPING_PATIENCE).await?.admin().await?, agent))
+    let patience = patience.max(TYPING_PATIENCE);
+    Ok((Client::connect_patiently(bus, patience).await?.admin().await?, agent))
 }
 
 /// The account that a command is about: the one that was named, else the caller's own.
@@ -142,9 +154,7 @@ pub(crate) fn explain(error: &Error, user: &str, command: &str) -> Failure {
         Error::NotFound(_) => Failure::refused(or("it took too long, and was ended")).with_help("Begin again."),
         Error::UnknownAccount(_) => Failure::refused(format!("this host knows no account {user}"))
             .with_help(format!("Check the spelling: getent passwd {user}")),
-        Error::NotEnrolled(_) => Failure::refused(or(&format!("{user} has no such authenticator")))
-            .with_help(format!("Show what there is: countersign status {user}"))
-            .with_help(format!("Add one: sudo countersign enroll {user}")),
+        Error::NotEnrolled(_) => not_enrolled(&or(&format!("{user} has no such authenticator")), &user, command),
         Error::Busy(_) => Failure::refused(or("somebody else is enrolling this account, or the label is taken"))
             .with_help(format!("Show the labels in use: countersign status {user}")),
         Error::LimitExceeded(_) => Failure::refused(or("too many requests are under way"))
@@ -167,6 +177,15 @@ pub(crate) fn explain(error: &Error, user: &str, command: &str) -> Failure {
         Error::Unavailable(_) => Failure::refused(or("the daemon could not decide; nothing was changed"))
             .with_help("See why: journalctl -u countersignd"),
     }
+}
+
+fn not_enrolled(text: &str, user: &str, command: &str) -> Failure {
+    let failure = Failure::refused(text).with_help(format!("Show what there is: countersign status {user}"));
+    // Whoever names an authenticator has mistyped its id, and wants no other one.
+    if ["rename", "remove"].iter().any(|one| command.split(' ').next() == Some(one)) {
+        return failure;
+    }
+    failure.with_help(format!("Add one: sudo countersign enroll {user}"))
 }
 
 fn access_denied(text: &str, command: &str) -> Failure {

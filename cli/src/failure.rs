@@ -75,7 +75,7 @@ impl Failure {
         let what = wording::wrap(&format!("countersign: {}", self.what), width, "  ").replacen("countersign:", name, 1);
         let mut text = format!("{what}\n");
         for help in &self.help {
-            text.push_str(&wording::wrap(help, width, "  "));
+            text.push_str(&wording::wrap_before_command(help, width, "  "));
             text.push('\n');
         }
         // There is nobody left to tell when standard error is closed.

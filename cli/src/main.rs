@@ -5,6 +5,9 @@ mod agent;
 mod cli;
 mod client;
 mod commands;
+#[cfg(test)]
+#[allow(clippy::panic, reason = "a test may panic")]
+mod documentation;
 mod failure;
 mod host;
 mod otpauth;

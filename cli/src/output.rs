@@ -63,12 +63,12 @@ impl Output {
         Ok((&self.out).write_all(text.as_bytes())?)
     }
 
-    /// Prints a paragraph, wrapped.
+    /// Prints a paragraph, wrapped; a command at its end stays in one piece.
     ///
     /// # Errors
     /// As [`Output::print`].
     pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
-        let wrapped = Zeroizing::new(wording::wrap(text, self.width(), ""));
+        let wrapped = Zeroizing::new(wording::wrap_before_command(text, self.width(), ""));
         self.print(&wrapped)?;
         self.print("\n")
     }

@@ -10,7 +10,7 @@ use nix::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, output::Output};
+use crate::{failure::Failure, output::Output, wording};
 
 /// The longest reply, in bytes; what is longer is cut, and then no code of any kind.
 const LONGEST: usize = 1024;
@@ -97,7 +97,8 @@ pub(crate) async fn ask(
 /// As [`ask`].
 pub(crate) async fn confirm(output: &Output, question: &str) -> Result<bool, Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Answer::Line(line) = ask(output, &format!("{question} [y/N] "), false, &mut interrupts).await? else {
+    let question = wording::wrap(&format!("{question} [y/N]"), output.width(), "");
+    let Answer::Line(line) = ask(output, &format!("{question} "), false, &mut interrupts).await? else {
         return Ok(false);
     };
     Ok(["y", "yes"].iter().any(|yes| line.eq_ignore_ascii_case(yes)))

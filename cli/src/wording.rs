@@ -162,6 +162,21 @@ pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     wrapped
 }
 
+/// How the commands begin that messages end with.
+const COMMANDS: [&str; 6] = ["sudo ", "countersign ", "systemctl ", "journalctl ", "getent ", "timedatectl"];
+
+/// As [`wrap`], but a command at the end, as in `Sooner: sudo countersign unlock ann`, stays in one piece: where it does
+/// not fit, it stands on a line of its own, from which it can be copied.
+pub(crate) fn wrap_before_command(text: &str, width: usize, indent: &str) -> String {
+    let parts = text.rsplit_once(": ").filter(|(_, end)| COMMANDS.iter().any(|begin| end.starts_with(begin)));
+    match parts {
+        Some((lead, command)) if text.chars().count() > width => {
+            format!("{}\n  {command}", wrap(&format!("{lead}:"), width, indent))
+        }
+        _ => wrap(text, width, indent),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +260,17 @@ mod tests {
         assert_eq!(count(1_000_000), "1,000,000");
         assert_eq!(many(1, "line"), "1 line");
         assert_eq!(many(2, "line"), "2 lines");
+    }
+
+    #[test]
+    fn a_command_is_left_whole_on_a_line_of_its_own() {
+        let text = "The lock lifts by itself. Sooner: sudo countersign unlock ann";
+        assert_eq!(wrap_before_command(text, 80, "  "), text);
+        assert_eq!(
+            wrap_before_command(text, 30, "  "),
+            "The lock lifts by itself.\n  Sooner:\n  sudo countersign unlock ann"
+        );
+        assert_eq!(wrap_before_command("in short: no command", 12, ""), "in short: no\ncommand");
     }
 
     #[test]

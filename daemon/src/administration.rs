@@ -14,6 +14,7 @@ use crate::authorizer::Action;
 use crate::caller::Caller;
 use crate::enrollment::host_name;
 use crate::notice::{By, Notice, What, pending};
+use crate::reading::Place;
 use crate::service::{Service, unavailable};
 use crate::store::{Record, StoreError, Transaction, Urgency};
 use crate::{authenticator, clock, summary};
@@ -26,7 +27,7 @@ const NO_NAME: &str = "an account's name has 1 to 256 bytes, none of them a cont
 const LONGEST_ALLOWANCE: Duration = Duration::from_secs(30 * 86_400);
 
 impl Service {
-    /// Lists accounts whose names sort after `after`.
+    /// Lists accounts whose names sort after `after`. Who may read the first page may read on.
     ///
     /// # Errors
     /// `AccessDenied`, `InvalidArgument`, `Unavailable`.
@@ -36,7 +37,7 @@ impl Service {
         filter: &AccountFilter,
         after: &str,
     ) -> Result<AccountPage, Error> {
-        self.admit_administrator(caller, Action::Read).await?;
+        let until = self.admit_reader(caller, &Place::Accounts(filter.clone(), after.to_owned())).await?;
         let wanted = match filter.state {
             None => None,
             Some(number) => Some(
@@ -59,6 +60,9 @@ impl Service {
             lines.filter(|line| wanted.is_none_or(|wanted| line.state == wanted as u32)).collect();
         if filter.gone == Some(true) {
             accounts = self.gone(accounts).await?;
+        }
+        if !next.is_empty() {
+            self.read_on_from(caller, Place::Accounts(filter.clone(), next.clone()), until);
         }
         Ok(AccountPage { accounts, next })
     }

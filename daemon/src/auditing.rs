@@ -6,8 +6,8 @@ use dbus_api::{AuditEntry, AuditFilter, AuditFinding, AuditPage, AuditReport, Au
 use verifier::WallTime;
 
 use crate::audit::{AuditRecord, Break, ChainMark, ChainReport, Witness};
-use crate::authorizer::Action;
 use crate::caller::Caller;
+use crate::reading::Place;
 use crate::service::{Service, unavailable};
 use crate::store::{AuditSearch, StoreError};
 
@@ -15,7 +15,7 @@ use crate::store::{AuditSearch, StoreError};
 const LONGEST_NAME: usize = 257;
 
 impl Service {
-    /// Reads up to `limit` records after record `after`.
+    /// Reads up to `limit` records after record `after`. Who may read the first page may read on, and wait for more.
     ///
     /// # Errors
     /// `AccessDenied`, `InvalidArgument`, `Unavailable`.
@@ -26,7 +26,7 @@ impl Service {
         after: u64,
         limit: u32,
     ) -> Result<AuditPage, Error> {
-        self.admit_administrator(caller, Action::Read).await?;
+        let until = self.admit_reader(caller, &Place::Audit(filter.clone(), after)).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if limit == 0 || limit > MAX_RECORDS {
             return Err(Error::InvalidArgument(format!("allowed are 1 to {MAX_RECORDS} records a call")));
@@ -35,21 +35,24 @@ impl Service {
         if i64::try_from(after).is_err() {
             return Ok(AuditPage { entries: Vec::new(), next: after });
         }
-        let account = filter.user.map(|user| user.chars().take(LONGEST_NAME).collect());
+        let account = filter.user.clone().map(|user| user.chars().take(LONGEST_NAME).collect());
         let since = WallTime::from_seconds(filter.since.unwrap_or(0).min(i64::MAX.unsigned_abs() / 1000));
         let search = AuditSearch { account, since };
         let found = self.store().search_audit(search, after, limit).await;
         let (records, next) = found.map_err(|error| unreadable(&error))?;
+        self.read_on_from(caller, Place::Audit(filter, next), until);
         Ok(AuditPage { entries: records.into_iter().map(entry).collect(), next })
     }
 
-    /// Checks the whole chain.
+    /// Checks the whole chain. Who may do that may compare a copy afterwards.
     ///
     /// # Errors
     /// `AccessDenied`, `Unavailable`. A chain that is broken is no error but a finding.
     pub async fn verify_audit(&self, caller: &Caller) -> Result<AuditReport, Error> {
-        self.admit_administrator(caller, Action::Read).await?;
-        report(self.store().verify_chain().await)
+        let until = self.admit_reader(caller, &Place::Comparison).await?;
+        let report = report(self.store().verify_chain().await)?;
+        self.read_on_from(caller, Place::Comparison, until);
+        Ok(report)
     }
 
     /// Compares lines of a syslog copy with the audit.
@@ -58,7 +61,7 @@ impl Service {
     /// `AccessDenied`, `InvalidArgument`, `Unavailable`. A line that the audit contradicts is no error but a
     /// finding.
     pub async fn compare_audit(&self, caller: &Caller, witnesses: Vec<AuditWitness>) -> Result<AuditReport, Error> {
-        self.admit_administrator(caller, Action::Read).await?;
+        let until = self.admit_reader(caller, &Place::Comparison).await?;
         if witnesses.len() > MAX_RECORDS {
             return Err(Error::InvalidArgument(format!("at most {MAX_RECORDS} lines a call")));
         }
@@ -68,7 +71,9 @@ impl Service {
         };
         let parsed: Option<Vec<_>> = witnesses.into_iter().map(parse).collect();
         let parsed = parsed.ok_or_else(|| Error::InvalidArgument("a line's seq or chain is none of ours".into()))?;
-        report(self.store().compare_audit(parsed).await)
+        let report = report(self.store().compare_audit(parsed).await)?;
+        self.read_on_from(caller, Place::Comparison, until);
+        Ok(report)
     }
 }
 

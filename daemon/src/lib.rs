@@ -23,6 +23,7 @@ pub mod options;
 pub mod otpauth;
 pub mod policy;
 pub mod random;
+mod reading;
 pub mod recovery_codes;
 pub mod service;
 pub mod store;

@@ -13,6 +13,7 @@ use crate::caller::{Caller, ConnectionKey};
 use crate::config::{Config, ConfigError};
 use crate::enrollment::Enrollments;
 use crate::health::Installation;
+use crate::reading::Readings;
 use crate::store::{Store, StoreError};
 use crate::verification::Verifications;
 use crate::{clock, random};
@@ -35,6 +36,7 @@ struct Core {
     verifications: Verifications,
     enrollments: Enrollments,
     installation: OnceLock<Installation>,
+    readings: Readings,
 }
 
 /// The configuration in force, and what follows from it.
@@ -63,6 +65,7 @@ impl Service {
                 verifications: Verifications::new()?,
                 enrollments: Enrollments::default(),
                 installation: OnceLock::new(),
+                readings: Readings::default(),
             }),
         })
     }
@@ -112,6 +115,7 @@ impl Service {
     /// Forgets everything that was bound to this connection.
     pub async fn connection_ended(&self, connection: &ConnectionKey) {
         self.core.enrollments.connection_ended(connection);
+        self.core.readings.connection_ended(connection);
         self.cancel_verifications(connection).await;
     }
 
@@ -165,6 +169,10 @@ impl Service {
 
     pub(crate) fn enrollments(&self) -> &Enrollments {
         &self.core.enrollments
+    }
+
+    pub(crate) fn readings(&self) -> &Readings {
+        &self.core.readings
     }
 }
 

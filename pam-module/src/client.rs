@@ -102,6 +102,12 @@ impl<'a> Courier<'a> {
         let target = Target { destination: link.daemon.as_deref(), path: OBJECT_PATH, interface: VERIFIER_INTERFACE };
         link.connection.call(&target, member, body, deadline).map_err(failure)
     }
+
+    fn respond_to(&mut self, id: u64, reply: &str, deadline: Instant) -> Result<Step, Failure> {
+        let link = self.link.as_mut().ok_or_else(|| Failure::Unreachable("not connected".to_owned()))?;
+        let target = Target { destination: link.daemon.as_deref(), path: OBJECT_PATH, interface: VERIFIER_INTERFACE };
+        link.connection.call_with_secret(&target, "Respond", id, reply, deadline).map_err(failure)
+    }
 }
 
 impl Client for Courier<'_> {
@@ -115,7 +121,7 @@ impl Client for Courier<'_> {
     }
 
     fn respond(&mut self, id: u64, reply: &str) -> Result<Step, Failure> {
-        self.bounded(|courier, deadline| courier.call("Respond", &(id, reply), deadline))
+        self.bounded(|courier, deadline| courier.respond_to(id, reply, deadline))
     }
 
     fn cancel(&mut self, id: u64) {

@@ -57,6 +57,9 @@ pub(crate) enum Trouble {
     Answer(zbus::Error),
 }
 
+/// What stands in a secret's place, a byte for a byte.
+const BLANK: &str = "0";
+
 /// Where a call goes.
 pub(crate) struct Target<'a> {
     /// The unique or well-known name; `None` peer to peer.
@@ -120,13 +123,41 @@ impl Connection {
         B: serde::Serialize + zbus::DynamicType,
         T: for<'d> zbus::wire::DynamicDeserialize<'d>,
     {
-        let call = Message::method_call(target.path, member).interface(target.interface);
-        let call = match target.destination {
-            Some(destination) => call.destination(destination),
-            None => call,
-        };
-        let call = call.build(body).map_err(Trouble::Answer)?;
-        self.send(&Zeroizing::new(call.data().to_vec()), deadline)?;
+        let call = method_call(target, member, body)?;
+        self.send(call.data(), deadline)?;
+        self.answer(&call, deadline)
+    }
+
+    /// Calls a member that takes a number and a secret text. zbus frees what it builds messages in as it is, so it gets a
+    /// blank of the same length, and the text is put in its place in memory that is wiped.
+    pub(crate) fn call_with_secret<T>(
+        &mut self,
+        target: &Target<'_>,
+        member: &str,
+        number: u64,
+        secret: &str,
+        deadline: Instant,
+    ) -> Result<T, Trouble>
+    where
+        T: for<'d> zbus::wire::DynamicDeserialize<'d>,
+    {
+        let blank = BLANK.repeat(secret.len());
+        let call = method_call(target, member, &(number, blank.as_str()))?;
+        let mut bytes = Zeroizing::new(call.data().to_vec());
+        // A string ends with a NUL (D-Bus specification, "Marshalling"), and this one ends the message.
+        let place = bytes.split_last_mut().and_then(|(_nul, rest)| {
+            let at = rest.len().checked_sub(secret.len())?;
+            rest.get_mut(at..).filter(|place| *place == blank.as_bytes())
+        });
+        place.ok_or_else(|| invalid("a message with another end"))?.copy_from_slice(secret.as_bytes());
+        self.send(&bytes, deadline)?;
+        self.answer(&call, deadline)
+    }
+
+    fn answer<T>(&mut self, call: &Message, deadline: Instant) -> Result<T, Trouble>
+    where
+        T: for<'d> zbus::wire::DynamicDeserialize<'d>,
+    {
         let serial = call.primary_header().serial_num();
         loop {
             let message = self.message(deadline)?;
@@ -192,6 +223,18 @@ impl Connection {
         poll_until(&mut [PollFd::new(self.stream.as_fd(), flags)], deadline)?;
         if deadline <= Instant::now() { Err(Trouble::Deadline) } else { Ok(()) }
     }
+}
+
+fn method_call<B>(target: &Target<'_>, member: &str, body: &B) -> Result<Message, Trouble>
+where
+    B: serde::Serialize + zbus::DynamicType,
+{
+    let call = Message::method_call(target.path, member).interface(target.interface);
+    let call = match target.destination {
+        Some(destination) => call.destination(destination),
+        None => call,
+    };
+    call.build(body).map_err(Trouble::Answer)
 }
 
 /// Waits for `length`, or fails at the deadline.

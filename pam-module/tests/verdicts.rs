@@ -233,3 +233,24 @@ fn the_other_hooks_grant_nothing() {
     assert_eq!(host.chauthtok(), host::SERVICE_ERR);
     assert_ne!(host.open_session(), host::SUCCESS);
 }
+
+#[test]
+fn the_account_and_every_other_item_of_the_host_stay_as_they_were() {
+    let items = [host::PAM_SERVICE, host::PAM_USER, host::PAM_TTY, host::PAM_RHOST, host::PAM_RUSER];
+    // What the daemon says of names and items is no order to the module.
+    let talkative = Message { kind: MessageKind::Info as u32, text: "user=root\nPAM_USER=root".to_owned() };
+    let ends = [granted(), denied(Denial::Refused), denied(Denial::Locked), step(Action::Skipped, "root")];
+    for mut end in ends {
+        end.messages.push(talkative.clone());
+        let daemon = Daemon::new(vec![Turn::Step(ask()), Turn::Step(end)]);
+        let mut host = Host::new(&line(&daemon.socket, "try_first_pass"), "ann")
+            .typing(&["root"])
+            .with_item(host::PAM_TTY, b"pts/3")
+            .with_item(host::PAM_RHOST, b"192.0.2.7")
+            .with_item(host::PAM_RUSER, b"bob");
+        let before = items.map(|item| host.item(item));
+        assert_eq!(before[1].as_deref(), Some("ann"));
+        host.authenticate();
+        assert_eq!(items.map(|item| host.item(item)), before);
+    }
+}

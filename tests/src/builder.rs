@@ -190,7 +190,7 @@ impl HostBuilder {
             (programs::staged("countersign")?, "/usr/bin/countersign".to_owned()),
             (programs::staged("pam_countersign.so")?, format!("{modules}/pam_countersign.so")),
         ];
-        for driver in ["pam_client", "socket_client", "fake_daemon", "bus_fuzzer"] {
+        for driver in ["pam_client", "socket_client", "fake_daemon", "bus_fuzzer", "member_caller"] {
             binds.push((programs::driver(driver)?, format!("/usr/lib/scratch/{driver}")));
         }
         let policy = "org.countersign.Countersign1.conf";

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     cli::Audit,
-    client::{self, Client, LONG_PATIENCE},
+    client::{self, LONG_PATIENCE},
     failure::{Failure, UNREACHABLE},
     output::{self, Output},
     prompt::Interrupts,
@@ -52,7 +52,7 @@ struct ReportedEntry<'a> {
 /// What the daemon refuses; with `--verify` a broken chain.
 pub(super) async fn run(arguments: &Audit, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
     let since = arguments.since.as_deref().map(|text| read_moment(text, output::now())).transpose()?;
-    let admin = Client::connect_patiently(bus, LONG_PATIENCE).await?.admin().await?;
+    let (admin, _agent) = client::administer_patiently(bus, LONG_PATIENCE).await?;
     if arguments.verify {
         return check::run(arguments, &admin, output).await;
     }

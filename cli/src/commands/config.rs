@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{ConfigCheck, ConfigShow},
-    client::{self, Client},
+    client,
     failure::Failure,
     output::Output,
     table::{Column, Table},
@@ -84,7 +84,7 @@ pub(super) fn check(arguments: &ConfigCheck, output: &Output) -> Result<(), Fail
 /// # Errors
 /// What the daemon refuses.
 pub(super) async fn show(arguments: &ConfigShow, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
-    let admin = Client::connect(bus).await?.admin().await?;
+    let (admin, _agent) = client::administer(bus).await?;
     let settings = admin.settings().await.map_err(|error| client::explain(&error, "", "config show"))?;
     if arguments.json {
         return output.json(&settings.iter().map(report).collect::<Vec<_>>());

@@ -76,8 +76,9 @@ pub(super) async fn run(
         describe(&summary, output)?;
     }
     if let Err(failure) = outcome {
+        let stays = if summary.added + summary.present + summary.unbound > 0 { "What went in stays. " } else { "" };
         return Err(failure
-            .with_help("What went in stays. Importing the same file again changes nothing twice, so just repeat it."));
+            .with_help(format!("{stays}Importing the same file again changes nothing twice, so it may be repeated.")));
     }
     if !arguments.json && arguments.file != Path::new("-") {
         let name = printable(&arguments.file.display().to_string());

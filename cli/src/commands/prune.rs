@@ -2,6 +2,7 @@
 //! daemon asks the name service, and asks it again before each removal; where it does not answer nothing is removed.
 
 use dbus_api::{Account, AccountFilter, AdminProxy, Error};
+use serde::Serialize;
 
 use crate::{
     cli::Prune,
@@ -17,6 +18,14 @@ use crate::{
 /// From so many accounts on, most of all are suspiciously many.
 const FEW: usize = 10;
 
+/// What `--json` prints.
+#[derive(Default, Serialize)]
+struct Report {
+    pruned: Vec<String>,
+    kept: Vec<String>,
+    awaited: usize,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -27,16 +36,27 @@ pub(super) async fn run(arguments: &Prune, bus: Option<&str>, output: &Output) -
     let gone = accounts::all(&admin, &filter, "prune").await?;
     let (gone, waiting): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|account| arguments.imported || !is_awaited(account));
+    let mut report = Report { awaited: waiting.len(), ..Report::default() };
     if !gone.is_empty() {
         confirm(arguments, &gone, &admin, output).await?;
-        remove(&gone, &admin, output).await?;
-    } else {
-        output.say("There is nothing to prune: the name service knows every account that has been in use.")?;
+        remove(&gone, &admin, &mut report).await?;
     }
-    if !waiting.is_empty() {
+    if arguments.json { output.json(&report) } else { describe(&report, output) }
+}
+
+fn describe(report: &Report, output: &Output) -> Result<(), Failure> {
+    for account in &report.kept {
+        output.say(&format!("{} is known again: kept.", printable(account)))?;
+    }
+    if report.pruned.is_empty() && report.kept.is_empty() {
+        output.say("There is nothing to prune: the name service knows every account that has been in use.")?;
+    } else {
+        output.say(&format!("{} forgotten.", many(report.pruned.len() as u64, "account")))?;
+    }
+    if report.awaited > 0 {
         output.say(&format!(
             "{} left alone: imported, and unknown to the name service so far. With --imported they are pruned too.",
-            many(waiting.len() as u64, "account")
+            many(report.awaited as u64, "account")
         ))?;
     }
     Ok(())
@@ -74,23 +94,20 @@ async fn confirm(arguments: &Prune, gone: &[Account], admin: &AdminProxy<'_>, ou
     if prompt::confirm(output, &question).await? { Ok(()) } else { Err(Failure::refused("nothing was changed")) }
 }
 
-async fn remove(gone: &[Account], admin: &AdminProxy<'_>, output: &Output) -> Result<(), Failure> {
-    let mut removed = 0;
+async fn remove(gone: &[Account], admin: &AdminProxy<'_>, report: &mut Report) -> Result<(), Failure> {
     for account in gone {
         match admin.prune(&account.name).await {
-            Ok(()) => removed += 1,
+            Ok(()) => report.pruned.push(account.name.clone()),
             // It came back, or somebody else was faster.
-            Err(Error::InvalidArgument(_)) => {
-                output.say(&format!("{} is known again: kept.", printable(&account.name)))?
-            }
+            Err(Error::InvalidArgument(_)) => report.kept.push(account.name.clone()),
             Err(Error::NotEnrolled(_)) => {}
             Err(error) => {
-                let so_far = format!("{} forgotten before that.", many(removed, "account"));
+                let so_far = format!("{} forgotten before that.", many(report.pruned.len() as u64, "account"));
                 return Err(client::explain(&error, &account.name, "prune").with_help(so_far));
             }
         }
     }
-    output.say(&format!("{} forgotten.", many(removed, "account")))
+    Ok(())
 }
 
 fn table(gone: &[Account], output: &Output) -> String {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    stage::{RIGHT, Stage, finish, tool},
+    service::RIGHT,
+    stage::{Stage, finish, tool},
     terminal::Terminal,
 };
 
@@ -154,7 +155,7 @@ fn list_as_json_has_the_documented_shape() {
     let list = parse(&outcome.out);
     assert_eq!(
         list[0],
-        json!({"account": "alice", "uid": 1000, "state": "active", "authenticators": 1, "recovery_codes_left": 10,
+        json!({"account": "alice", "uid": 1000, "state": "active", "active_authenticators": 1, "recovery_codes_left": 10,
                "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z",
                "remembered": 2})
     );
@@ -334,6 +335,26 @@ fn colours_stand_on_a_terminal_alone_and_as_asked_for() {
     assert!(on_terminal(&["list"]));
     assert!(!on_terminal(&["list", "--color", "never"]));
     assert!(!on_terminal(&["--color=never", "--help"]));
+}
+
+#[test]
+fn on_a_narrow_terminal_no_line_is_too_long_and_commands_stay_whole() {
+    let stage = Stage::new();
+    let command = "sudo countersign unlock locked";
+    for arguments in [&["status", "locked"][..], &["verify", "locked"]] {
+        let (_, shown) = Terminal::start(&stage.tool(arguments), 40).finish();
+        let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+        assert!(lines.iter().any(|line| line.trim_start() == command), "{shown}");
+    }
+    let wrong = Terminal::start(&stage.tool(&["rename", "fresh", "00000000", "x", "--color=never"]), 40).finish().1;
+    assert!(wrong.lines().all(|line| line.trim_end().chars().count() <= 40), "{wrong}");
+    assert!(wrong.contains("countersign status fresh") && !wrong.contains("enroll"), "{wrong}");
+    let mut question = Terminal::start(&stage.tool(&["recovery-codes", "alice"]), 40);
+    question.expect("[y/N] ");
+    question.press("n\r");
+    let (code, shown) = question.finish();
+    assert_eq!(code, Some(1));
+    assert!(shown.contains("Make new recovery codes for alice? The\r\nold ones stop working. [y/N]"), "{shown}");
 }
 
 #[test]

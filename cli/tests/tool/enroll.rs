@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    stage::{RIGHT, SECRET, Stage},
+    service::{RIGHT, SECRET},
+    stage::Stage,
     terminal::Terminal,
 };
 

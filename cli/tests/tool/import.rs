@@ -4,10 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::{
-    stage::{Stage, TOGETHER},
-    terminal::Terminal,
-};
+use crate::{service::TOGETHER, stage::Stage, terminal::Terminal};
 
 const KEY: &str = "JBSWY3DPEHPK3PXP";
 /// In KiB: what the program itself needs, and some batches. A hundred thousand records would need more.

@@ -16,6 +16,8 @@ mod doctor;
 mod enroll;
 mod help;
 mod import;
+mod json;
 mod prune;
+mod service;
 mod stage;
 mod terminal;

@@ -43,7 +43,8 @@ fn at_a_terminal_it_shows_who_is_gone_and_only_a_yes_is_one() {
     for (keys, code) in [("n\r", 1), ("\r", 1), ("\x03", 1), ("y\r", 0)] {
         assert!(pruned(&stage).is_empty(), "before {keys:?}");
         let mut terminal = Terminal::start(&stage.tool(&["prune"]), 100);
-        terminal.expect("does not know 2 of 3 accounts. Forget all that is stored for them? [y/N]");
+        terminal.expect("does not know 2 of 3 accounts. Forget all that is stored for");
+        terminal.expect("them? [y/N] ");
         terminal.press(keys);
         let (ended, shown) = terminal.finish();
         assert_eq!(ended, Some(code), "{keys:?}: {shown}");

@@ -297,6 +297,21 @@ async fn a_host_that_fails_over_twenty_accounts_is_refused_and_a_claimed_one_is_
 }
 
 #[tokio::test]
+async fn a_login_without_an_address_belongs_to_no_host_and_a_terminal_proves_nothing() {
+    let scene = Scene::new(UNDELAYED);
+    // sudo inside ssh: no address, and a terminal that the next session gets again.
+    let origin = || Origin { tty: Some("pts/3".into()), ..Origin::default() };
+    let root = scene.connect(0).await;
+    for number in 0..25 {
+        let (id, _) = root.verifier.begin(&format!("guess{number}"), &origin()).await.unwrap();
+        root.verifier.respond(id, "123456").await.unwrap();
+    }
+    let (id, step) = root.verifier.begin(OWNER.0, &origin()).await.unwrap();
+    assert_eq!(step.action(), Some(Action::AskHidden), "{step:?}");
+    assert_ne!(id, 0);
+}
+
+#[tokio::test]
 async fn nothing_that_was_typed_reaches_the_audit_unescaped() {
     let scene = Scene::new(UNDELAYED);
     let root = scene.connect(0).await;

@@ -19,6 +19,7 @@ pub(crate) const MAXTRIES: c_int = 11;
 pub(crate) const CONV_ERR: c_int = 19;
 pub(crate) const IGNORE: c_int = 25;
 
+pub(crate) const PAM_SERVICE: c_int = 1;
 pub(crate) const PAM_USER: c_int = 2;
 pub(crate) const PAM_TTY: c_int = 3;
 pub(crate) const PAM_RHOST: c_int = 4;
@@ -57,6 +58,7 @@ unsafe extern "C" {
         handle: *mut *mut c_void,
     ) -> c_int;
     fn pam_set_item(handle: *mut c_void, item: c_int, value: *const c_void) -> c_int;
+    fn pam_get_item(handle: *mut c_void, item: c_int, value: *mut *const c_void) -> c_int;
     fn pam_authenticate(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_setcred(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_acct_mgmt(handle: *mut c_void, flags: c_int) -> c_int;
@@ -146,6 +148,19 @@ impl Host {
         let set = unsafe { pam_set_item(self.handle, item, value.as_ptr().cast()) };
         assert_eq!(set, SUCCESS);
         self
+    }
+
+    /// An item that is a text.
+    pub(crate) fn item(&self, item: c_int) -> Option<String> {
+        let mut value = ptr::null();
+        // SAFETY: the transaction is open and `value` outlives the call.
+        let found = unsafe { pam_get_item(self.handle, item, &mut value) };
+        if found != SUCCESS || value.is_null() {
+            return None;
+        }
+        // SAFETY: the items that are asked for are C strings, which libpam keeps.
+        let text = unsafe { CStr::from_ptr(value.cast()) };
+        Some(text.to_string_lossy().into_owned())
     }
 
     pub(crate) fn authenticate(&mut self) -> c_int {
@@ -241,16 +256,19 @@ unsafe extern "C" fn converse(
     }
     // SAFETY: plain allocation; the module frees it.
     let array = unsafe { libc::calloc(count, size_of::<Response>()) }.cast::<Response>();
-    if let Answer::Text(text) = answer {
+    if let Answer::Text(mut text) = answer {
         for (index, _) in styles.iter().enumerate().filter(|(_, style)| **style <= 2) {
-            let text = CString::new(text.clone()).unwrap();
+            let mut given = CString::new(text.clone()).unwrap().into_bytes_with_nul();
             // SAFETY: a C string; the copy is the module's to free.
-            let copy = unsafe { libc::strdup(text.as_ptr()) };
+            let copy = unsafe { libc::strdup(given.as_ptr().cast()) };
+            given.fill(0);
             // SAFETY: within the array.
             let entry = unsafe { array.add(index) };
             // SAFETY: calloc has made it a valid response.
             unsafe { (*entry).text = copy };
         }
+        // A test looks for what was typed in memory that is given back: not in that of the script.
+        text.fill(0);
     }
     // SAFETY: the module passes where the array is to go.
     unsafe { *responses = array };

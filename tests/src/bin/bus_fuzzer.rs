@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dbus_api::{BUS_NAME, MAX_MESSAGE, OBJECT_PATH, Origin, PRIVATE_SOCKET, SYSTEM_BUS, VERIFIER_INTERFACE};
-use scenarios::Random;
+use scenarios::{Member, Random};
 use tokio::runtime::Runtime;
 use zbus::{
     Array, Connection, Dict, Message, Signature, Variant, connection, export::ordered_stream::OrderedStreamExt,
@@ -93,15 +93,6 @@ impl Way {
     }
 }
 
-/// A member as introspection tells of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Member {
-    interface: String,
-    name: String,
-    /// The types of its arguments.
-    takes: Vec<String>,
-}
-
 /// What a call came to.
 enum Answer {
     Result,
@@ -158,7 +149,7 @@ impl Caller {
         let message = call.build(&())?;
         let reply = self.runtime.block_on(self.reply(&message))?;
         let xml: String = reply.body().deserialize()?;
-        let members = members_of(&xml);
+        let members = Member::all_of(&xml);
         if members.is_empty() {
             bail!("the object has no members: {xml}");
         }
@@ -341,28 +332,6 @@ impl Caller {
 
 fn broken(kind: ErrorKind) -> zbus::Error {
     zbus::Error::InputOutput(std::sync::Arc::new(kind.into()))
-}
-
-/// The members of the project's own interfaces in introspection data, one element a line as zbus writes it.
-fn members_of(xml: &str) -> Vec<Member> {
-    let attribute = |line: &str, name: &str| {
-        let (_, rest) = line.split_once(&format!(" {name}=\""))?;
-        Some(rest.split_once('"')?.0.to_owned())
-    };
-    let mut members: Vec<Member> = Vec::new();
-    let mut interface = String::new();
-    for line in xml.lines().map(str::trim) {
-        if line.starts_with("<interface ") {
-            interface = attribute(line, "name").unwrap_or_default();
-        } else if line.starts_with("<method ") && interface.starts_with(BUS_NAME) {
-            let name = attribute(line, "name").unwrap_or_default();
-            members.push(Member { interface: interface.clone(), name, takes: Vec::new() });
-        } else if line.starts_with("<arg ") && line.contains("direction=\"in\"") && interface.starts_with(BUS_NAME) {
-            let kind = attribute(line, "type").unwrap_or_default();
-            members.last_mut().into_iter().for_each(|member| member.takes.push(kind.clone()));
-        }
-    }
-    members
 }
 
 /// Throws `count` times bytes at the private socket, before the handshake, in it and after it, each time on a

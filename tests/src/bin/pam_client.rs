@@ -1,4 +1,4 @@
-//! A small PAM application: one login, many logins at one instant, many logins in one process.
+//! A small PAM application: one login, many logins at one instant, many logins in one process, of one kind or of many.
 //!
 //! It is the only file of this crate that calls libpam, and runs on scratch hosts alone.
 #![allow(unsafe_code, clippy::print_stdout, reason = "libpam is C, and the results are for a pipe")]
@@ -78,6 +78,7 @@ fn main() -> ExitCode {
         ["hold", service, user, code] => hold(service, user, code),
         ["race", service] => race(service),
         ["cycles", service, user] => cycles(service, user),
+        ["series"] => series(),
         _ => return ExitCode::from(2),
     };
     done.map_or(ExitCode::from(1), |()| ExitCode::SUCCESS)
@@ -162,6 +163,22 @@ fn cycles(service: &str, user: &str) -> Option<()> {
     Some(())
 }
 
+/// One login for each line `SERVICE<tab>USER<tab>REPLY` of standard input; without a reply the conversation fails.
+fn series() -> Option<()> {
+    for line in std::io::stdin().lines() {
+        let line = line.ok()?;
+        let mut fields = line.split('\t').map(str::to_owned);
+        let (service, user, mut reply) = (fields.next()?, fields.next()?, fields.next());
+        let mut person = Person {
+            next_reply: Box::new(move || reply.take().map(String::into_bytes)),
+            delay: Duration::ZERO,
+            rhost: None,
+        };
+        println!("result {}", authenticate(&service, &user, &mut person)?);
+    }
+    Some(())
+}
+
 fn figures() -> Option<String> {
     let count = |path: &str| Some(fs::read_dir(path).ok()?.count());
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -227,25 +244,33 @@ extern "C" fn converse(
     let places = unsafe { slice::from_raw_parts_mut(answers, count) };
     // SAFETY: Linux-PAM passes an array of `count` pointers.
     let messages = unsafe { slice::from_raw_parts(messages, count) };
-    for (message, place) in messages.iter().zip(places) {
-        // SAFETY: each points to a message that is valid during this call, or is NULL.
-        let Some(message) = (unsafe { message.as_ref() }) else { return PAM_CONV_ERR };
-        // SAFETY: the text is a C string, valid during this call.
-        let text = unsafe { CStr::from_ptr(message.text) }.to_string_lossy();
-        if say(message.style, &text).is_none() {
-            return PAM_CONV_ERR;
+    if messages.iter().zip(&mut *places).any(|(message, place)| answer(*message, place, person).is_none()) {
+        for place in places {
+            // SAFETY: NULL, or a copy that strdup made and nobody else has.
+            unsafe { libc::free(place.text.cast()) };
         }
-        if ![PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON].contains(&message.style) {
-            continue;
-        }
-        let reply = (person.next_reply)().and_then(|reply| CString::new(reply).ok());
-        let Some(reply) = reply else { return PAM_CONV_ERR };
-        // SAFETY: strdup copies a C string; the caller frees the copy.
-        place.text = unsafe { libc::strdup(reply.as_ptr()) };
+        // SAFETY: calloc made it, and nobody else has it.
+        unsafe { libc::free(answers.cast()) };
+        return PAM_CONV_ERR;
     }
     // SAFETY: `responses` is the caller's place for the array.
     unsafe { *responses = answers };
     PAM_SUCCESS
+}
+
+/// Shows one message, and puts the reply to a prompt in its place.
+fn answer(message: *const Message, place: &mut Response, person: &mut Person) -> Option<()> {
+    // SAFETY: it points to a message that is valid during the call of the conversation, or is NULL.
+    let message = unsafe { message.as_ref() }?;
+    // SAFETY: the text is a C string, valid as long as the message.
+    let text = unsafe { CStr::from_ptr(message.text) }.to_string_lossy();
+    say(message.style, &text)?;
+    if [PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON].contains(&message.style) {
+        let reply = CString::new((person.next_reply)()?).ok()?;
+        // SAFETY: strdup copies a C string; the caller of the conversation frees the copy.
+        place.text = unsafe { libc::strdup(reply.as_ptr()) };
+    }
+    Some(())
 }
 
 fn say(style: c_int, text: &str) -> Option<()> {

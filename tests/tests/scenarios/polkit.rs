@@ -101,6 +101,74 @@ fn on_a_terminal_an_administrators_password_is_asked_for_each_time_and_a_wrong_o
     Ok(())
 }
 
+/// More accounts than two pages hold.
+const MANY: usize = 1200;
+
+/// Gives so many names an authenticator.
+fn import_many(host: &Host) -> Result<()> {
+    let line = |number| format!("otpauth://totp/user{number:04}?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n");
+    let lines: String = (0..MANY).map(line).collect();
+    host.feed_as("root", &["countersign", "import", "otpauth", "-"], lines.as_bytes())?.success()?;
+    Ok(())
+}
+
+#[test]
+fn a_list_or_an_audit_of_many_pages_is_one_question_and_the_next_one_another() -> Result<()> {
+    // polkit says yes once, and no ever after.
+    let once = "var asked = 0;\npolkit.addRule(function(action, subject) {\n    \
+         if (action.id == 'org.countersign.read') { return asked++ ? polkit.Result.NO : polkit.Result.YES; }\n});\n";
+    for (read, rest) in [("list", ["audit"]), ("audit", ["list"])] {
+        let host = host().file("/etc/polkit-1/rules.d/01-once.rules", once).start()?;
+        import_many(&host)?;
+        let whole = host.run_as("helen", &["countersign", read])?.success()?;
+        assert!(whole.stdout.lines().count() > MANY && whole.says("user1199"), "{read}: {}", whole.stderr);
+        for command in [&[read][..], &rest] {
+            let refused = host.run_as("helen", &[&["countersign"], command].concat())?;
+            assert_eq!(refused.status, 1, "{command:?}: {refused}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn on_a_terminal_a_list_of_many_pages_asks_for_the_password_once() -> Result<()> {
+    let host = host().start()?;
+    import_many(&host)?;
+    let list = host.terminal("alice", &["countersign", "list"]).answer_from("Password: ", "/usr/local/bin/right");
+    let listed = list.end()?.success()?;
+    assert!(listed.says("user0000") && listed.says("user1199"), "{listed}");
+    Ok(())
+}
+
+/// polkit's own questions want a code too, of whoever is asked.
+const WITH_A_CODE: &str = "auth requisite pam_unix.so\nauth requisite pam_countersign.so\nauth required pam_permit.so\n\
+     account required pam_permit.so\nsession required pam_permit.so\n";
+
+#[test]
+fn a_question_of_polkits_that_asks_for_a_code_is_answered_while_the_daemon_waits_for_it() -> Result<()> {
+    let oneself = "polkit.addRule(function(action, subject) {\n    \
+         if (subject.user == 'carol') { return polkit.Result.AUTH_SELF; }\n});\n";
+    let host = host()
+        .user("carol", PASSWORD)
+        .configuration("fail_delay = \"0s\"\nself_enrolment = true\n")
+        .file("/etc/pam.d/polkit-1", WITH_A_CODE)
+        .file("/etc/polkit-1/rules.d/01-oneself.rules", oneself)
+        .start()?;
+    let list = || host.terminal("carol", &["countersign", "list"]).answer_from("Password: ", "/usr/local/bin/right");
+    // Without a factor of her own she is refused, and nobody waits for anybody.
+    let refused = list().answer("Verification code: ", "123456").end()?;
+    assert_eq!(refused.status, 1, "{refused}");
+    host.logged(&[("service", "polkit-1"), ("account", "carol"), ("reason", "not-enrolled")])?;
+    // Nor does enrolling oneself wait for polkit: it is not asked.
+    let enroll = host.terminal("carol", &["countersign", "enroll"]).expect("Code of the new authenticator: ");
+    assert!(!enroll.interrupt().end()?.says("Password: "));
+    let phone = host.enrol("carol")?;
+    let listed = list().answer("Verification code: ", &host.code(&phone, 0)?).end()?.success()?;
+    assert!(listed.says("carol"), "{listed}");
+    host.logged(&[("service", "polkit-1"), ("account", "carol"), ("outcome", "granted")])?;
+    Ok(())
+}
+
 #[test]
 fn a_polkit_that_hangs_refuses_in_time_and_holds_no_login() -> Result<()> {
     let host = host().start()?;

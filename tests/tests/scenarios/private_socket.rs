@@ -129,6 +129,9 @@ fn a_hundred_connections_of_one_user_do_not_disturb_another() -> Result<()> {
     let (host, of_alice, of_bob) = host()?;
     let (held, said) = Held::by(&host, "alice", "begun", 100)?;
     assert_eq!(said, "holding 16 turned away 84");
+    // No thread is started for a connection, and no group is looked up for one.
+    let threads = host.daemon().figures()?.threads;
+    assert!(threads.len() <= 7, "three, and four for the name service: {threads:?}");
     bob_logs_in(&host, &of_bob)?;
     let root_for_alice = host.attempt("door", "alice", &[&host.code(&of_alice, 0)?])?;
     assert_eq!(root_for_alice.result, PAM_SUCCESS, "{root_for_alice:?}");
