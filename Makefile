@@ -24,8 +24,13 @@ export COUNTERSIGN_SUITES ?= bookworm
 prefix ?= /usr
 PAM_DIR ?= $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security /usr/lib64/security))
 
+# What `make bench` measures on; a directory that is made anew and removed.
+BENCH_DISK ?= $(abspath $(TARGET))/bench-disk
+NATIVE := $(abspath $(TARGET))/native
+
 .PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
     test-reproducible torture demo clean
+.PHONY: bench bench-deps bench-profile
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +109,23 @@ torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEE
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
+
+bench: deps bench-deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## Measure logins beside other modules; QUICK=1: minutes instead of half an hour
+	$(CARGO) run --locked --release --quiet -p bench -- $(if $(QUICK),--quick) --native "$(NATIVE)" --disk "$(BENCH_DISK)"
+
+bench-profile: deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## A minute of logins for a profiler to look at
+	$(CARGO) run --locked --release --quiet -p bench -- --profile 60 --native "$(NATIVE)" --disk "$(BENCH_DISK)"
+
+bench-deps:
+	@packaging/dev/install-dependencies libpam-google-authenticator libpam-oath
+
+$(NATIVE)/pam_load: bench/native/pam_load.c
+	@mkdir -p "$(NATIVE)"
+	gcc -O2 -Wall -Wextra -Werror -o "$@" "$<" -lpam
+
+$(NATIVE)/libnss_bench.so.2: bench/native/nss_bench.c
+	@mkdir -p "$(NATIVE)"
+	gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$@" "$<"
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

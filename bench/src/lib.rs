@@ -1,0 +1,10 @@
+//! Logins through libpam on a scratch host, measured: Countersign beside the modules that people run, all in one run.
+//!
+//! It runs as root on a machine that it trusts. Every module is a black box to it.
+#![forbid(unsafe_code)]
+
+pub mod contestant;
+pub mod floors;
+pub mod load;
+pub mod population;
+pub mod sweep;
