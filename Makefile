@@ -110,11 +110,14 @@ torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEE
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
 
-bench: deps bench-deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## Measure logins beside other modules; QUICK=1: minutes instead of half an hour
-	$(CARGO) run --locked --release --quiet -p bench -- $(if $(QUICK),--quick) --native "$(NATIVE)" --disk "$(BENCH_DISK)"
+# QUICK=1: some minutes instead of half an hour; DOCS=1: put the figures into docs/performance.md.
+bench: deps bench-deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## Measure logins beside the modules that people run (QUICK=1, DOCS=1)
+	$(CARGO) run --locked --release --quiet -p bench -- $(if $(QUICK),--quick) $(if $(DOCS),--docs docs) \
+	    --native "$(NATIVE)" --disk "$(BENCH_DISK)" --out "$(abspath $(TARGET))/bench"
 
 bench-profile: deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## A minute of logins for a profiler to look at
-	$(CARGO) run --locked --release --quiet -p bench -- --profile 60 --native "$(NATIVE)" --disk "$(BENCH_DISK)"
+	$(CARGO) run --locked --release --quiet -p bench -- --profile 60 \
+	    --native "$(NATIVE)" --disk "$(BENCH_DISK)" --out "$(abspath $(TARGET))/bench"
 
 bench-deps:
 	@packaging/dev/install-dependencies libpam-google-authenticator libpam-oath

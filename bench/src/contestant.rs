@@ -15,6 +15,9 @@ use crate::population::{Account, Codes, Kind};
 /// The most accounts of one call of the tool, which may take a minute.
 const IMPORT: u32 = 100_000;
 
+/// Where a host's own disk is mounted, which is Countersign's state; the peers' files may lie beside it.
+const DISK: &str = "/var/lib/countersign";
+
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +94,16 @@ impl Contestant {
         }
     }
 
+    /// The service whose module keeps its state on the disk of its own that a host may have.
+    #[must_use]
+    pub const fn service_on_disk(self) -> &'static str {
+        match self {
+            Self::GoogleAuthenticator => "disk-ga",
+            Self::Oath => "disk-oath",
+            _ => "bench-countersign",
+        }
+    }
+
     /// Whether it takes part: what looks at no code cannot tell HOTP from TOTP, and an empty module refuses nothing.
     #[must_use]
     pub fn plays(self, codes: Codes) -> bool {
@@ -124,6 +137,8 @@ pub fn services() -> Vec<(&'static str, String)> {
         ("bench-faillock", faillock("pam_permit.so")),
         ("bench-faillock-wrong", faillock("pam_deny.so")),
         ("bench-empty", "auth required pam_permit.so\n".into()),
+        ("disk-ga", format!("auth required pam_google_authenticator.so secret={DISK}/${{USER}} user=root\n")),
+        ("disk-oath", format!("auth requisite pam_oath.so usersfile={DISK}/users.oath window=5 digits=6\n")),
     ]
 }
 
@@ -204,6 +219,21 @@ pub fn enrol_peers(disk: &Disk, from: u32, to: u32) -> Result<()> {
     Ok(())
 }
 
+/// Gives one account to the peers on the host's own disk.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn enrol_on_disk(host: &Host, account: Account) -> Result<()> {
+    for (name, content) in
+        [(account.name(), google_authenticator_file(account)), ("users.oath".into(), users_oath(account))]
+    {
+        let path = format!("{DISK}/{name}");
+        host.write(&path, &content)?;
+        host.run(&["chmod", "0600", &path])?.success()?;
+    }
+    Ok(())
+}
+
 fn uri(account: Account) -> String {
     let (name, secret) = (account.name(), account.base32());
     match account.kind() {
@@ -212,22 +242,28 @@ fn uri(account: Account) -> String {
     }
 }
 
-/// As google-authenticator(1) writes it with `--disallow-reuse --rate-limit`: FILEFORMAT of its documentation. The rate is
-/// one that no run here reaches.
+/// In the account's home, as google-authenticator(1) puts it there.
 fn google_authenticator(homes: &Path, account: Account) -> Result<()> {
     let home = homes.join(account.name());
     fs::DirBuilder::new().mode(0o700).create(&home)?;
     let uid = account.uid();
     chown(&home, Some(uid), Some(uid))?;
-    let kind = match account.kind() {
-        Kind::Totp => "\" DISALLOW_REUSE\n\" TOTP_AUTH\n",
-        Kind::Hotp => "\" HOTP_COUNTER 1\n",
-    };
     let path = home.join(".google_authenticator");
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
-    write!(file, "{}\n\" RATE_LIMIT 50 1\n\" WINDOW_SIZE 3\n{kind}", account.base32())?;
+    file.write_all(google_authenticator_file(account).as_bytes())?;
     chown(&path, Some(uid), Some(uid))?;
     Ok(())
+}
+
+/// As google-authenticator(1) writes it with `--disallow-reuse --rate-limit`: FILEFORMAT of its documentation. The rate is
+/// one that no run here reaches.
+fn google_authenticator_file(account: Account) -> String {
+    // The few accounts with key fobs log in so often that only the shortest interval lets them.
+    let kind = match account.kind() {
+        Kind::Totp => "\" RATE_LIMIT 50 30\n\" WINDOW_SIZE 3\n\" DISALLOW_REUSE\n\" TOTP_AUTH\n",
+        Kind::Hotp => "\" RATE_LIMIT 50 1\n\" WINDOW_SIZE 3\n\" HOTP_COUNTER 1\n",
+    };
+    format!("{}\n{kind}", account.base32())
 }
 
 /// A line of `users.oath`.

@@ -2,6 +2,7 @@
 //! number: they open nothing but scratch hosts.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -113,22 +114,32 @@ pub struct Login {
     /// Its code.
     pub code: String,
     /// The step or counter of the code.
-    factor: u64,
+    pub factor: u64,
 }
 
 /// What one store has been presented with: which codes of its accounts are used.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// The next unused step or counter of each account.
-    next: Vec<u64>,
+    next: BTreeMap<u32, u64>,
     cursor: usize,
 }
 
+/// The first counter that all modules take.
+const FIRST: u64 = 1;
+
 impl Ledger {
-    /// Lets the store have this many accounts.
+    /// A store with these accounts, of which nothing was presented yet.
+    #[must_use]
+    pub fn of(accounts: Vec<Account>) -> Self {
+        Self { next: accounts.into_iter().map(|account| (account.0, FIRST)).collect(), cursor: 0 }
+    }
+
+    /// Lets the store have the accounts up to this number.
     pub fn grow(&mut self, accounts: u32) {
-        // The first counter that all modules take.
-        self.next.resize(accounts as usize, 1);
+        for number in 0..accounts {
+            self.next.entry(number).or_insert(FIRST);
+        }
     }
 
     /// Logins for `workers`, at most `most`, none of whose codes was presented before. No account belongs to two workers. Waits
@@ -139,7 +150,7 @@ impl Ledger {
     pub fn logins(&mut self, codes: Codes, workers: u32, most: usize) -> Result<Vec<Login>> {
         let kind = if codes == Codes::Hotp { Kind::Hotp } else { Kind::Totp };
         let accounts: Vec<Account> =
-            (0..u32::try_from(self.next.len())?).map(Account).filter(|account| account.kind() == kind).collect();
+            self.next.keys().copied().map(Account).filter(|account| account.kind() == kind).collect();
         let count = accounts.len();
         anyhow::ensure!(count >= workers as usize, "there are fewer accounts than workers");
         match codes {
@@ -151,7 +162,7 @@ impl Ledger {
 
     /// Notes which codes were accepted; a refused HOTP code was not consumed.
     pub fn note(&mut self, login: &Login, accepted: bool) {
-        if let Some(next) = self.next.get_mut(login.account.0 as usize).filter(|_| accepted) {
+        if let Some(next) = self.next.get_mut(&login.account.0).filter(|_| accepted) {
             *next = (*next).max(login.factor + 1);
         }
     }
@@ -176,7 +187,7 @@ impl Ledger {
     fn fresh_now(&self, accounts: &[Account], workers: u32, most: usize, step: u64) -> Vec<Login> {
         let from = accounts.iter().cycle().skip(self.cursor % accounts.len()).take(accounts.len());
         let fresh = from.filter_map(|account| {
-            let next = *self.next.get(account.0 as usize)?;
+            let next = *self.next.get(&account.0)?;
             let factor = next.max(step - 1);
             (factor <= step).then_some((*account, factor))
         });
@@ -208,7 +219,7 @@ impl Ledger {
         let mut next = self.next.clone();
         for (number, account) in (0..).zip(accounts.iter().cycle().take(most)) {
             let place: u32 = number % u32::try_from(accounts.len()).unwrap_or(u32::MAX);
-            let Some(factor) = next.get_mut(account.0 as usize) else { continue };
+            let Some(factor) = next.get_mut(&account.0) else { continue };
             let code = account.code(*factor);
             logins.push(Login { worker: place % workers, account: *account, code, factor: *factor });
             *factor += 1;

@@ -138,11 +138,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Measures everything of the plan.
+/// Measures everything of the plan; `after` looks at the stage once a size is done.
 ///
 /// # Errors
 /// The host does not work.
-pub fn run(stage: &mut Stage<'_>, plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Results> {
+pub fn run(
+    stage: &mut Stage<'_>,
+    plan: &Plan,
+    after: &mut dyn FnMut(&Stage<'_>, u32) -> Result<()>,
+) -> Result<Results> {
+    let tell = &mut progress;
     let mut results = Results::default();
     let mut floors = Vec::new();
     for accounts in plan.sizes.iter().copied() {
@@ -158,6 +163,7 @@ pub fn run(stage: &mut Stage<'_>, plan: &Plan, tell: &mut dyn FnMut(&str)) -> Re
                 results.cells.insert(cell, figures);
             }
         }
+        after(stage, accounts)?;
     }
     results.floors = floors::median(&floors);
     Ok(results)
@@ -167,7 +173,8 @@ pub fn run(stage: &mut Stage<'_>, plan: &Plan, tell: &mut dyn FnMut(&str)) -> Re
 ///
 /// # Errors
 /// The host does not work.
-pub fn hold_under_load(stage: &mut Stage<'_>, time: Duration, tell: &mut dyn FnMut(&str)) -> Result<()> {
+pub fn hold_under_load(stage: &mut Stage<'_>, time: Duration) -> Result<()> {
+    let tell = &mut progress;
     stage.grow(1_000, false)?;
     tell(&format!("countersignd is process {}", stage.host.process("countersignd")?.id()));
     let contestant = Contestant::Countersign;
@@ -198,7 +205,7 @@ fn groups(accounts: u32, peers: bool, plan: &Plan) -> Vec<Vec<Cell>> {
             }
         }
     }
-    groups.retain(|group: &Vec<Cell>| group.iter().all(|cell| has_enough(cell)));
+    groups.retain(|group: &Vec<Cell>| group.iter().all(has_enough));
     groups
 }
 
@@ -252,6 +259,6 @@ fn line(cell: &Cell, figures: &Figures) -> String {
 }
 
 /// Says on standard error how far it is.
-pub fn progress(text: &str) {
+fn progress(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
