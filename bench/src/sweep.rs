@@ -224,7 +224,8 @@ fn turns(stage: &mut Stage<'_>, plan: &Plan, cells: &[Cell]) -> Result<Vec<(Cell
         let trial = stage.measure(*cell, 20.max(cell.workers as usize))?;
         let each = begin.elapsed().as_secs_f64().min(trial.max * trial.logins as f64 / 1e6) / trial.logins as f64;
         let most = (plan.patience.as_secs_f64() / each.max(1e-6)) as usize;
-        let few = if cell.accounts == 10 { 80 } else { plan.logins };
+        // A fifth of the accounts: who logs in more often than that waits for new codes most of the time.
+        let few = if cell.accounts == 10 { 80 } else { plan.logins.min(cell.accounts as usize / 5) };
         affordable.push(most.min(few).max(20.max(cell.workers as usize)));
     }
     for turn in 0..plan.repetitions {
