@@ -24,6 +24,12 @@ struct Options {
     /// Smaller sizes and fewer repetitions: three minutes instead of a quarter of an hour.
     #[arg(long)]
     quick: bool,
+    /// These numbers of accounts instead of the usual ones, ascending.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    sizes: Vec<u32>,
+    /// These numbers of logins at one instant instead of the usual ones.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    workers: Vec<u32>,
     /// Instead of measuring: HOTP logins at Countersign for so many seconds, for a profiler to look at.
     #[arg(long, value_name = "SECONDS")]
     profile: Option<u64>,
@@ -45,7 +51,13 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let disk = Disk::make(&options.disk)?;
     let host = host(&options, &disk)?;
-    let plan = plan(options.quick);
+    let mut plan = plan(options.quick);
+    if !options.sizes.is_empty() {
+        plan.sizes.clone_from(&options.sizes);
+    }
+    if !options.workers.is_empty() {
+        plan.workers.clone_from(&options.workers);
+    }
     let mut stage = Stage::new(&host, &disk);
     if let Some(seconds) = options.profile {
         sweep::hold_under_load(&mut stage, Duration::from_secs(seconds))?;
@@ -139,9 +151,9 @@ fn plan(quick: bool) -> Plan {
         sizes: vec![10, 1_000, 10_000, 100_000, 1_000_000],
         peers_up_to: 100_000,
         workers: vec![1, 2, 8, 32],
-        repetitions: 3,
+        repetitions: 5,
         logins: 1_000,
-        patience: Duration::from_millis(700),
+        patience: Duration::from_millis(500),
     }
 }
 
