@@ -151,8 +151,8 @@ fn plan(quick: bool) -> Plan {
         sizes: vec![10, 1_000, 10_000, 100_000, 1_000_000],
         peers_up_to: 100_000,
         workers: vec![1, 2, 8, 32],
-        repetitions: 5,
-        logins: 1_000,
+        repetitions: 3,
+        logins: 600,
         patience: Duration::from_millis(500),
     }
 }
