@@ -1,7 +1,7 @@
 //! What becomes of codes when logins race, processes are killed and the power fails: how often a code lets in twice, right
 //! codes are refused, failures are forgotten, and whether anybody still gets in afterwards.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use scenarios::{Host, HostBuilder, PAM_SUCCESS};
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     contestant::{self, Contestant, Disk},
+    load::{self, Run, Workers},
     population::{Account, Codes, Kind, Ledger, Login},
 };
 
@@ -43,6 +44,8 @@ pub struct Breakage {
     pub locked_out_by_kill: u32,
     /// Rounds in which a code that had let in let in again after a power cut.
     pub replayed_after_power_cut: u32,
+    /// Rounds in which nobody got in after a power cut, not even with a code that was never used.
+    pub locked_out_by_power_cut: u32,
     /// Rounds with a power cut.
     pub power_cuts: u32,
 }
@@ -76,8 +79,11 @@ pub fn play(host: &Host, disk: &Disk, first: u32, rounds: u32) -> Result<BTreeMa
                 breakage.failures_made += RIVALS as usize;
             }
         }
+        let whole = fresh.one_login(contestant)?;
         for round in 0..rounds {
-            breakage.locked_out_by_kill += u32::from(fresh.killed(contestant, round)?);
+            // All over a login, from its beginning to its end.
+            let after = whole * (2 * round + 1) / (2 * rounds);
+            breakage.locked_out_by_kill += u32::from(fresh.killed(contestant, after)?);
         }
         found.insert(contestant, breakage);
     }
@@ -134,20 +140,25 @@ impl Fresh<'_> {
         }
     }
 
-    /// Whether a login that is killed keeps everybody else out.
-    fn killed(&mut self, contestant: Contestant, round: u32) -> Result<bool> {
+    /// How long a login takes.
+    fn one_login(&mut self, contestant: Contestant) -> Result<Duration> {
+        let logins = Ledger::of(self.take(Kind::Totp, 1)).logins(Codes::Right, 1, 1)?;
+        let run = self.run(contestant, &logins)?;
+        Ok(Duration::from_secs_f64(run.figures.max / 1e6))
+    }
+
+    /// Whether a login that is killed so long after its beginning keeps everybody else out.
+    fn killed(&mut self, contestant: Contestant, after: Duration) -> Result<bool> {
         let accounts = self.take(Kind::Totp, 2);
         let mut ledger = Ledger::of(accounts);
         let mut logins = ledger.logins(Codes::Right, 1, 2)?;
-        let (Some(after), Some(victim)) = (logins.pop(), logins.pop()) else { return Ok(false) };
-        // Somewhere in a login, which takes from half a millisecond to some milliseconds.
-        let microseconds = 150 + u64::from(round) * 7919 % 3000;
+        let (Some(other), Some(victim)) = (logins.pop(), logins.pop()) else { return Ok(false) };
         let line = format!("0 {} {}\n", victim.account.name(), victim.code);
-        let kill = format!("kill={microseconds}");
+        let kill = format!("kill={}", after.as_micros());
         let service = contestant.service(Codes::Right);
         let arguments = ["/usr/lib/scratch/pam_load", service, "1", &kill];
         self.host.feed_as("root", &arguments, line.as_bytes())?.success()?;
-        let locked_out = self.granted(contestant, &[after])? == 0;
+        let locked_out = self.granted(contestant, &[other])? == 0;
         if contestant == Contestant::Oath {
             // What an administrator would have to do before anybody gets in again.
             self.host.run(&["rm", "-f", "/srv/oath/users.oath.lock"])?;
@@ -155,15 +166,13 @@ impl Fresh<'_> {
         Ok(locked_out)
     }
 
-    fn granted(&self, contestant: Contestant, logins: &[Login]) -> Result<usize> {
+    fn run(&self, contestant: Contestant, logins: &[Login]) -> Result<Run> {
         let workers = logins.iter().map(|login| login.worker + 1).max().unwrap_or(1);
-        let run = crate::load::run(
-            self.host,
-            contestant.service(Codes::Right),
-            workers,
-            crate::load::Workers::Lasting,
-            logins,
-        )?;
+        load::run(self.host, contestant.service(Codes::Right), workers, Workers::Lasting, logins)
+    }
+
+    fn granted(&self, contestant: Contestant, logins: &[Login]) -> Result<usize> {
+        let run = self.run(contestant, logins)?;
         Ok(run.results.iter().filter(|result| **result == Some(PAM_SUCCESS)).count())
     }
 }
@@ -173,28 +182,36 @@ impl Fresh<'_> {
 ///
 /// # Errors
 /// A host does not work.
-pub fn cut_power(build: &dyn Fn() -> HostBuilder, scratch: &Path, contestant: Contestant, rounds: u32) -> Result<u32> {
-    let mut replayed = 0;
+pub fn cut_power(
+    build: &dyn Fn() -> HostBuilder,
+    scratch: &Path,
+    contestant: Contestant,
+    rounds: u32,
+    found: &mut Breakage,
+) -> Result<()> {
+    found.power_cuts = rounds;
     for round in 0..rounds {
-        let account = Account(12 + round * 4);
-        let mut ledger = Ledger::of(vec![account]);
+        let accounts = [Account(12 + round * 4), Account(13 + round * 4)];
+        let mut ledger = Ledger::of(accounts.to_vec());
         let host = build().state_on_a_disk().start()?;
-        contestant::enrol_countersign(&host, account.0, account.0 + 1)?;
-        contestant::enrol_on_disk(&host, account)?;
+        contestant::enrol_countersign(&host, accounts[0].0, accounts[1].0 + 1)?;
+        contestant::enrol_on_disk(&host, &accounts)?;
         // What was enrolled is on the disk; the login is what may be lost.
         host.run(&["sync"])?.success()?;
-        let login = ledger.logins(Codes::Right, 1, 1)?.pop().context("a login")?;
+        let mut logins = ledger.logins(Codes::Right, 1, 2)?;
+        let (other, login) = (logins.pop().context("a login")?, logins.pop().context("a login")?);
         let service = contestant.service_on_disk();
-        let let_in = |host: &Host| -> Result<bool> {
+        let let_in = |host: &Host, login: &Login| -> Result<bool> {
             let attempt = host.attempt(service, &login.account.name(), &[&login.code])?;
             Ok(attempt.result == PAM_SUCCESS)
         };
-        anyhow::ensure!(let_in(&host)?, "{} refuses a right code: {}", contestant.name(), host.diagnosis());
+        anyhow::ensure!(let_in(&host, &login)?, "{} refuses a right code: {}", contestant.name(), host.diagnosis());
         let image = scratch.join("disk-after-power-cut");
         fs::write(&image, host.disk()?)?;
         drop(host);
         let host = build().state_on_this_disk(&image).start()?;
-        replayed += u32::from(let_in(&host)?);
+        found.replayed_after_power_cut += u32::from(let_in(&host, &login)?);
+        found.locked_out_by_power_cut += u32::from(!let_in(&host, &other)?);
     }
-    Ok(replayed)
+    Ok(())
 }

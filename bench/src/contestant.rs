@@ -219,14 +219,15 @@ pub fn enrol_peers(disk: &Disk, from: u32, to: u32) -> Result<()> {
     Ok(())
 }
 
-/// Gives one account to the peers on the host's own disk.
+/// Gives some accounts to the peers on the host's own disk.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn enrol_on_disk(host: &Host, account: Account) -> Result<()> {
-    for (name, content) in
-        [(account.name(), google_authenticator_file(account)), ("users.oath".into(), users_oath(account))]
-    {
+pub fn enrol_on_disk(host: &Host, accounts: &[Account]) -> Result<()> {
+    let mut files: Vec<_> =
+        accounts.iter().map(|account| (account.name(), google_authenticator_file(*account))).collect();
+    files.push(("users.oath".to_owned(), accounts.iter().copied().map(users_oath).collect()));
+    for (name, content) in files {
         let path = format!("{DISK}/{name}");
         host.write(&path, &content)?;
         host.run(&["chmod", "0600", &path])?.success()?;

@@ -110,8 +110,7 @@ fn with_power_cuts(
     for (contestant, found) in &mut breakage {
         let scratch = options.out.as_path();
         fs::create_dir_all(scratch)?;
-        found.replayed_after_power_cut = breakage::cut_power(&|| builder(options), scratch, *contestant, cuts)?;
-        found.power_cuts = cuts;
+        breakage::cut_power(&|| builder(options), scratch, *contestant, cuts, found)?;
     }
     Ok(breakage)
 }

@@ -213,7 +213,7 @@ impl Report {
             text,
             "\n### Races, kills, power cuts\n\n| | one code let in twice, of 2 processes | of 32 | most logins by one \
              code | right codes refused, 32 people at once | wrong codes not counted, 32 at once | nobody gets in after \
-             a killed login | a used code works after a power cut |\n|---|---:|---:|---:|---:|---:|---:|---:|"
+             a killed login | a used code works after a power cut | nobody gets in after it |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|"
         )?;
         for (contestant, found) in &self.breakage {
             let lost = found
@@ -221,7 +221,7 @@ impl Report {
                 .map_or_else(|| "counts none".to_owned(), |lost| format!("{lost} of {}", found.failures_made));
             writeln!(
                 text,
-                "| {} | {} of {rounds} | {} of {rounds} | {} | {} of {} | {lost} | {} of {rounds} | {} of {} |",
+                "| {} | {} of {rounds} | {} of {rounds} | {} | {} of {} | {lost} | {} of {rounds} | {} of {cuts} | {} of {cuts} |",
                 contestant.name(),
                 found.twice_of_two,
                 found.twice_of_many,
@@ -230,8 +230,9 @@ impl Report {
                 found.right_presented,
                 found.locked_out_by_kill,
                 found.replayed_after_power_cut,
-                found.power_cuts,
+                found.locked_out_by_power_cut,
                 rounds = found.rounds,
+                cuts = found.power_cuts,
             )?;
         }
         Ok(())
