@@ -24,8 +24,13 @@ export COUNTERSIGN_SUITES ?= bookworm
 prefix ?= /usr
 PAM_DIR ?= $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-gnu/security /usr/lib64/security))
 
+# What `make bench` measures on; a directory that is made anew and removed.
+BENCH_DISK ?= $(abspath $(TARGET))/bench-disk
+NATIVE := $(abspath $(TARGET))/native
+
 .PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
     test-reproducible torture demo clean
+.PHONY: bench bench-deps bench-profile fuzz fuzz-short coverage mutants
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +62,7 @@ rpm: build ## Build the RPM packages, in target/packages
 
 lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	$(CARGO) fmt --all --check
+	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
@@ -65,8 +71,8 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	    echo "cargo-deny is not installed: licences and sources are not checked here"; \
 	fi
 
-test: deps lint build test-units test-scenarios test-packages ## All tiers: what CI runs
-	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts; packages on a booted Debian."
+test: deps lint build test-units test-scenarios test-packages fuzz-short ## All tiers: what CI runs
+	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts; packages on a booted Debian; fuzzing."
 
 test-all: test test-reproducible ## The same, and the packages on Debian 13 and sid, and built twice
 	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
@@ -104,6 +110,44 @@ torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEE
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
+
+# QUICK=1: three minutes instead of a quarter of an hour; DOCS=1: put the figures into docs/performance.md.
+bench: deps bench-deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## Measure logins beside the modules that people run (QUICK=1, DOCS=1)
+	$(CARGO) run --locked --release --quiet -p bench -- $(if $(QUICK),--quick) $(if $(DOCS),--docs docs) \
+	    --native "$(NATIVE)" --disk "$(BENCH_DISK)" --out "$(abspath $(TARGET))/bench"
+
+bench-profile: deps build $(NATIVE)/pam_load $(NATIVE)/libnss_bench.so.2 ## A minute of logins for a profiler to look at
+	$(CARGO) run --locked --release --quiet -p bench -- --profile 60 \
+	    --native "$(NATIVE)" --disk "$(BENCH_DISK)" --out "$(abspath $(TARGET))/bench"
+
+bench-deps:
+	@packaging/dev/install-dependencies libpam-google-authenticator libpam-oath
+
+# How long each fuzz target runs, in seconds; two run at a time.
+FUZZ_SECONDS ?= 600
+FUZZ_SHORT_SECONDS ?= 5
+
+fuzz: deps ## Fuzz every target long (FUZZ_SECONDS, SANITIZER=address, FUZZ_TARGETS)
+	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+fuzz-short: ## Fuzz every target for some seconds: part of make test
+	@echo "== Tier 6: fuzzing, $(FUZZ_SHORT_SECONDS) s a target"
+	@fuzz/run $(FUZZ_SHORT_SECONDS)
+
+coverage: ## Which lines of the rules the tests run: at least 98 %; pages in target/coverage
+	@packaging/dev/install-dependencies llvm-19
+	@packaging/dev/coverage "$(abspath $(TARGET))/coverage"
+
+mutants: ## Plant mistakes in the rules, one at a time; the tests must find all (MUTANT: part of a name)
+	@packaging/dev/mutants "$(abspath $(TARGET))/mutants" $(if $(MUTANT),"$(MUTANT)")
+
+$(NATIVE)/pam_load: bench/native/pam_load.c
+	@mkdir -p "$(NATIVE)"
+	gcc -O2 -Wall -Wextra -Werror -o "$@" "$<" -lpam
+
+$(NATIVE)/libnss_bench.so.2: bench/native/nss_bench.c
+	@mkdir -p "$(NATIVE)"
+	gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$@" "$<"
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

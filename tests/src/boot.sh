@@ -2,7 +2,7 @@
 # over the machine's, moves into it, and then lives for as long as its standard input stays open: when the
 # program that made the host ends, however it ends, everything in the host ends with it.
 #
-# Arguments: pairs of a file of the machine and the path under which the scratch host shows it.
+# Arguments: pairs of a file or directory of the machine and the path under which the scratch host shows it.
 set -eu
 
 base=/media # any directory that exists: the mount is seen in this namespace alone
@@ -13,8 +13,12 @@ root=$base/root
 
 while [ $# -ge 2 ]; do
     mkdir -p "$root$(dirname "$2")"
-    rm -f "$root$2"
-    : >"$root$2"
+    if [ -d "$1" ]; then
+        mkdir -p "$root$2"
+    else
+        rm -f "$root$2"
+        : >"$root$2"
+    fi
     mount --bind "$1" "$root$2"
     shift 2
 done

@@ -79,7 +79,7 @@ impl HostBuilder {
         self.script("/usr/local/bin/phone", include_str!("phone.pl"))
     }
 
-    /// A staged file of the build at another place of the host.
+    /// A file or directory of the machine at another place of the host, which may write to it.
     pub fn bind(mut self, source: PathBuf, path: &str) -> Self {
         self.binds.push((source, path.to_owned()));
         self

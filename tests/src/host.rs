@@ -333,7 +333,8 @@ impl Host {
 
     /// The path by which the machine reaches a file of the host. Only for directories that are root's and
     /// hold no links.
-    pub(crate) fn outside(&self, path: &str) -> PathBuf {
+    #[must_use]
+    pub fn outside(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.pid))
     }
 

@@ -201,6 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_goes_on_failing_is_refused_for_its_latest_failures_and_forgotten_after_the_window() {
+        let mut sources = Sources::new([7; 32], 2);
+        let attacker = source("198.51.100.7");
+        for n in 0..USUAL.accounts + 5 {
+            sources.charge(attacker, &format!("user{n}"), &at(1000 + n as u64), &USUAL);
+        }
+        // The oldest of the last 20 failures is that of second 1005.
+        assert_eq!(sources.refused_for(attacker, &at(1024), &USUAL), Some(Duration::from_secs(581)));
+        assert_eq!(sources.failures.get(&attacker).unwrap().len(), USUAL.accounts);
+        sources.charge(source("192.0.2.1"), "alice", &at(1024), &USUAL);
+        // What no longer counts makes room for others before anybody is forgotten who still does.
+        sources.charge(source("192.0.2.2"), "alice", &at(1700), &USUAL);
+        assert_eq!(sources.failures.len(), 1);
+    }
+
+    #[test]
     fn a_clock_that_is_turned_back_refuses_nobody_for_longer() {
         let mut sources = Sources::new([7; 32], 64);
         for n in 0..USUAL.accounts {

@@ -9,6 +9,8 @@ mod attached;
 mod decoy;
 pub(crate) mod encoding;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod inspection;
 pub mod key;
 mod row;

@@ -197,10 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_one_link_are_known_and_those_that_hold_more_are_not() {
+        for of_a_link in ["169.254.0.0/16", "169.254.7.0/24", "fe80::/10", "fe80::1"] {
+            assert!(network(of_a_link).is_link_local(), "{of_a_link}");
+        }
+        for other in ["168.0.0.0/7", "169.255.0.0/16", "fe00::/9", "fec0::/10", "10.0.0.0/8"] {
+            assert!(!network(other).is_link_local(), "{other}");
+        }
+    }
+
+    #[test]
     fn a_wider_network_covers_a_narrower_one_of_its_family() {
         assert!(network("10.0.0.0/8").covers(&network("10.20.0.0/16")));
         assert!(network("10.0.0.0/8").covers(&network("10.0.0.0/8")));
         assert!(!network("10.20.0.0/16").covers(&network("10.0.0.0/8")));
+        // They begin with the same address.
+        assert!(!network("10.0.0.0/16").covers(&network("10.0.0.0/8")));
         assert!(!network("0.0.0.0/0").covers(&network("2001:db8::/32")));
         assert!(!network("::/0").covers(&network("10.0.0.0/8")));
     }

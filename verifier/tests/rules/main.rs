@@ -10,6 +10,7 @@
 
 mod codes;
 mod console;
+mod deadlines;
 mod phantoms;
 mod recovery;
 mod remembered;

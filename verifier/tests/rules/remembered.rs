@@ -37,6 +37,12 @@ fn a_login_is_remembered_at_its_place_alone_and_until_its_end() {
 }
 
 #[test]
+fn a_place_tells_its_service_and_its_address_as_ipv4_where_it_is_one() {
+    let mapped = place("sshd", "::ffff:192.0.2.7");
+    assert_eq!((mapped.service(), mapped.address().to_string().as_str()), ("sshd", "192.0.2.7"));
+}
+
+#[test]
 fn an_address_that_means_another_host_on_each_link_is_no_place() {
     for address in ["fe80::1", "169.254.3.4", "0.0.0.0", "::", "::ffff:169.254.3.4"] {
         assert_eq!(Place::new("sshd", address.parse().unwrap()), None, "{address}");

@@ -130,6 +130,8 @@ fn a_reply_shows_nothing_in_debug_output() {
     assert_eq!(format!("{:?}", Reply::parse("123456")), "Code([REDACTED])");
     assert_eq!(format!("{:?}", Reply::parse(RECOVERY)), "RecoveryCode([REDACTED])");
     assert_eq!(format!("{:?}", RecoveryCode::parse(RECOVERY)), "Some(RecoveryCode([REDACTED]))");
+    assert_eq!(format!("{:?}", Reply::parse("my password")), "Malformed");
+    assert_eq!(format!("{:?}", Reply::parse("\x08\n\r\x7fINCORRECT")), "BlockedBySshd");
     let Reply::Code(code) = Reply::parse("123456") else { panic!("it is a code") };
     assert_eq!(format!("{code:?}"), "Code([REDACTED])");
 }

@@ -101,6 +101,14 @@ fn a_secret_shows_nothing_in_debug_output() {
 }
 
 #[test]
+fn secrets_are_equal_by_their_bytes_and_kinds_have_the_names_of_the_uri() {
+    assert!(secret() == secret());
+    assert!(secret() != Secret::new(vec![1; 20]).unwrap());
+    assert!(Secret::new(vec![1; 20]).unwrap() != Secret::new(vec![1; 21]).unwrap());
+    assert_eq!([Kind::Totp(Period::COMMON).name(), Kind::Hotp.name()], ["totp", "hotp"]);
+}
+
+#[test]
 fn a_secret_is_written_in_base32_without_padding() {
     assert_eq!(*secret().base32(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
 }
