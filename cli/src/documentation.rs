@@ -13,14 +13,14 @@ fn page(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every command that does something, by its whole name, the tool itself first.
+/// Every command that does something, by its whole name, the tool itself first. What the help hides is for packagers.
 fn commands() -> Vec<(String, Command)> {
     fn walk(name: String, command: &Command, into: &mut Vec<(String, Command)>) {
         // A command that only holds others explains itself with its help.
         if name == "countersign" || !command.has_subcommands() {
             into.push((name.clone(), command.clone()));
         }
-        for sub in command.get_subcommands() {
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             walk(format!("{name} {}", sub.get_name()), sub, into);
         }
     }

@@ -1,5 +1,7 @@
 //! Verifications: bound to their connection, decided once, the same answer for everybody.
 
+use std::time::Duration;
+
 use daemon::audit::syslog::Severity;
 use dbus_api::{Action, Denial, Error, Origin, Step};
 
@@ -49,6 +51,24 @@ async fn unknown_unenrolled_and_enrolled_accounts_get_the_same_answers_until_the
     let last = dialogues[0].last().unwrap();
     assert_eq!(denied(last), Denial::Locked);
     assert!(last.messages[0].text.starts_with("Too many wrong codes: try again in "), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_verification_ends_two_minutes_after_its_prompt_and_spends_no_code() {
+    let scene = Scene::new(UNDELAYED);
+    let offer = scene.enrol(OWNER.0).await;
+    let root = scene.connect(0).await;
+    let (id, _) = root.verifier.begin(OWNER.0, &Origin::default()).await.unwrap();
+    let from = scene.audit().await.len();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(121)).await;
+    tokio::time::resume();
+    steady_step().await;
+    let right = code(&offer, 0);
+    let late = root.verifier.respond(id, &right).await;
+    assert!(matches!(late, Err(Error::NotFound(_))), "{late:?}");
+    assert_eq!(scene.events(from).await, ["verification refused timeout"]);
+    assert_eq!(root.verify(OWNER.0, &right).await.action(), Some(Action::Granted));
 }
 
 #[tokio::test]

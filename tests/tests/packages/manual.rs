@@ -99,18 +99,31 @@ fn every_key_of_the_configuration_stands_in_the_installed_file_and_in_the_manual
         file.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = ")).map(|pair| pair.0).collect();
     let keys: Vec<&str> = keys.into_iter().filter(|key| !key.contains(' ')).collect();
     assert!(keys.len() >= 17, "{keys:?}");
-    for key in keys {
+    // The keys of a rule stand in the tables of docs/policy.md.
+    let policy = fs::read_to_string(shipped("docs/policy.md")).unwrap();
+    let of_rules: Vec<&str> = policy
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split(|end: char| end == '`' || end == ' ').next())
+        .collect();
+    assert!(of_rules.len() >= 15, "{of_rules:?}");
+    for key in keys.into_iter().chain(of_rules) {
         assert!(manual.lines().any(|line| line.trim_start().starts_with(key)), "{key} is not in countersign.toml(5)");
     }
 }
 
 #[test]
-fn the_example_configuration_of_the_manual_page_is_right() {
+fn the_example_configurations_of_the_manual_page_are_right() {
     let page = fs::read_to_string(page("countersign.toml.5")).unwrap();
-    let example = page.split(".Bd -literal -offset indent\n").nth(1).unwrap().split("\n.Ed").next().unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), example).unwrap();
-    run(path(&staged("countersignd").unwrap()), &["--check-config", "--config", path(file.path())]);
+    let examples =
+        page.split(".Bd -literal -offset indent\n").skip(1).map(|block| block.split("\n.Ed").next().unwrap());
+    let configurations: Vec<&str> = examples.filter(|example| !example.starts_with("countersign ")).collect();
+    assert_eq!(configurations.len(), 2, "{configurations:?}");
+    for example in configurations {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), example).unwrap();
+        run(path(&staged("countersignd").unwrap()), &["--check-config", "--config", path(file.path())]);
+    }
 }
 
 fn page(name: &str) -> PathBuf {
