@@ -104,7 +104,7 @@ fn every_key_of_the_configuration_stands_in_the_installed_file_and_in_the_manual
     let of_rules: Vec<&str> = policy
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|row| row.split(|end: char| end == '`' || end == ' ').next())
+        .filter_map(|row| row.split(['`', ' ']).next())
         .collect();
     assert!(of_rules.len() >= 15, "{of_rules:?}");
     for key in keys.into_iter().chain(of_rules) {
