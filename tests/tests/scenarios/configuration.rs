@@ -12,7 +12,7 @@ const BAD: [(&str, &str); 6] = [
     ("echo 'tries = 99' >$0", ":1:9: tries: 99 is out of range"),
     ("echo 'disable_afer = 50' >$0", ":1:1: disable_afer: unknown field"),
     ("printf '\\377\\376' >$0", ": cannot be read: "),
-    ("mkdir $0", ": cannot be read: Is a directory"),
+    ("mkdir $0", ": cannot be read: it is no regular file"),
     ("ln -s /nonexistent/countersign.toml $0", ": cannot be read: "),
     ("echo 'tries = 3' >$0 && chmod 0600 $0", ": cannot be read: Permission denied"),
 ];
