@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use dbus_api::{OBJECT_PATH, Origin, PRIVATE_SOCKET, VERIFIER_INTERFACE, VerifierProxy};
+use dbus_api::{OBJECT_PATH, Origin, PRIVATE_SOCKET, SYSTEM_BUS, VERIFIER_INTERFACE, VerifierProxy};
 use scenarios::VerifierClient;
 use zbus::{Message, MessageStream, export::futures_core::Stream, message::Type};
 
@@ -22,6 +22,7 @@ fn main() -> Result<()> {
         ["verify", user, code] => verify(user, code),
         ["forge", user, sender] => forge(user, sender),
         ["answer-another", id, code] => answer_another(id.parse()?, code),
+        ["answer-another-over-the-bus", id, code] => answer_another_over_the_bus(id.parse()?, code),
         ["follow-environment", user] => follow_environment(user),
         ["hold", kind, count] => hold(kind, count.parse()?),
         _ => bail!("unknown arguments"),
@@ -63,6 +64,17 @@ fn forge(user: &str, sender: &str) -> Result<()> {
 fn answer_another(id: u64, code: &str) -> Result<()> {
     let client = VerifierClient::connect(Path::new(PRIVATE_SOCKET))?;
     println!("{:?}", client.respond(id, code));
+    Ok(())
+}
+
+/// The same, from a connection of the system bus.
+fn answer_another_over_the_bus(id: u64, code: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async {
+        let connection = zbus::connection::Builder::address(SYSTEM_BUS).build().await?;
+        anyhow::Ok(VerifierProxy::new(&connection).await?.respond(id, code).await)
+    })?;
+    println!("{answer:?}");
     Ok(())
 }
 

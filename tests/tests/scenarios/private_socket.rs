@@ -88,8 +88,10 @@ fn a_verification_is_answered_by_nobody_but_its_own_connection() -> Result<()> {
     let own = host.private_socket()?;
     let (id, _) = own.begin("alice")?;
     for caller in ["root", "alice", "bob"] {
-        let answer = host.run_as(caller, &[CLIENT, "answer-another", &id.to_string(), &code])?.success()?;
-        assert!(answer.says("NotFound"), "{caller}: {answer}");
+        for way in ["answer-another", "answer-another-over-the-bus"] {
+            let answer = host.run_as(caller, &[CLIENT, way, &id.to_string(), &code])?.success()?;
+            assert!(answer.says("NotFound"), "{caller}, {way}: {answer}");
+        }
     }
     assert_eq!(own.respond(id, &code)?.action(), Some(dbus_api::Action::Granted));
     Ok(())
