@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod copies;
 mod life;
 mod package;
 mod sandbox;
