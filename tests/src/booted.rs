@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -91,7 +92,8 @@ impl Booted {
     pub fn bring(&self, file: &Path, directory: &str) -> Result<String> {
         let name = file.file_name().and_then(|name| name.to_str()).context("a file has a name")?;
         let path = format!("{directory}/{name}");
-        self.root()?.write(&path, &fs::read(file)?, 0o644, 0)?;
+        let mode = fs::metadata(file)?.permissions().mode() & 0o777;
+        self.root()?.write(&path, &fs::read(file)?, mode, 0)?;
         Ok(path)
     }
 
