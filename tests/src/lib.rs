@@ -27,6 +27,7 @@ mod secure_shell;
 mod syslog;
 mod terminal;
 mod torture;
+mod trace;
 
 pub use booted::{Booted, rootfs};
 pub use builder::HostBuilder;
@@ -46,3 +47,4 @@ pub use random::{Random, seed};
 pub use syslog::Line;
 pub use terminal::Dialogue;
 pub use torture::{Plan, Report, torture};
+pub use trace::Trace;

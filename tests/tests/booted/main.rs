@@ -16,6 +16,7 @@ mod bus;
 mod copies;
 mod life;
 mod package;
+mod refusals;
 mod sandbox;
 mod trouble;
 
