@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and says by which seed"
 )]
 
+mod accidents;
 mod bus;
 mod copies;
 mod life;
