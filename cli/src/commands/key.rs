@@ -130,8 +130,9 @@ fn make(forget_accounts: bool) -> io::Result<Ran> {
     Ok(Ran { done: ended.status.success(), out: text(&ended.stdout), err: text(&ended.stderr) })
 }
 
-/// What the daemon's program said, without its name.
+/// What the daemon's program said, without its name and what it could not do: that is known.
 fn said(ran: &Ran) -> String {
-    let lines = ran.err.lines().map(|line| printable(line.trim_start_matches("countersignd: ")));
+    let text = |line: &str| line.trim_start_matches("countersignd: ").trim_start_matches("no new key: ").to_owned();
+    let lines = ran.err.lines().map(|line| printable(&text(line)));
     lines.collect::<Vec<_>>().join(" ")
 }
