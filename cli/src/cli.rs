@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Audit(Audit),
     Doctor(Doctor),
     Config(Config),
+    Key(Key),
     Completions(Completions),
     /// Print the manual page countersign(1), for those who package
     #[command(hide = true)]
@@ -522,6 +523,54 @@ pub(crate) struct ConfigShow {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Decide what becomes of a host that is a copy of another one
+///
+/// A copy has the key and the secrets of the original: whoever has one of them can compute the codes of the other, and a
+/// code lets in once on each. `countersign doctor` says so where the host's machine-id is another one than that on which
+/// the state was made. A copy in which nobody is enrolled gets a key of its own at its first start.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    pub(crate) action: KeyAction,
+}
+
+/// What to do with the key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    New(KeyNew),
+    Accept(KeyAccept),
+}
+
+/// Make a new master key
+///
+/// The old one goes with all that it protected. It refuses where accounts are kept: their secrets were copied as well,
+/// so that they must be enrolled anew, with --forget-accounts. The daemon is stopped for the moment that this takes; logins
+/// wait. For root alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign key new\n  \
+    sudo countersign key new --forget-accounts\n\n\
+    Back the new key up: /var/lib/countersign/master.key. A key that is a systemd credential is replaced by hand, see \
+    countersignd(8).")]
+pub(crate) struct KeyNew {
+    /// Forget all accounts, which must then be enrolled anew, and the audit's table
+    #[arg(long)]
+    pub(crate) forget_accounts: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Take the key and the accounts as this host's
+///
+/// Where they were moved here for good, or the host got a new machine-id. Never on a second host that goes on using
+/// them: each code would let in once on each. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign key accept")]
+pub(crate) struct KeyAccept {}
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]

@@ -24,6 +24,8 @@ pub struct Installation {
     pub socket: PathBuf,
     /// Where the master key came from.
     pub key: KeySource,
+    /// The file that holds the host's machine-id.
+    pub machine: PathBuf,
 }
 
 impl Service {
@@ -52,6 +54,7 @@ impl Service {
             clock_behind: store.and_then(|store| behind(store.latest?, clock::wall())),
             warnings: config.warnings.clone(),
             observe: Some(config.policy.observe),
+            at_home: self.is_at_home().await,
         })
     }
 }

@@ -17,6 +17,7 @@ pub mod config;
 pub mod enrollment;
 pub mod hardening;
 pub mod health;
+pub mod home;
 mod login_enrolment;
 pub mod notice;
 pub mod options;
@@ -33,11 +34,12 @@ pub mod verification;
 use std::error::Error;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::audit::syslog::{DEV_LOG, Severity, Syslog};
@@ -48,7 +50,9 @@ use crate::config::Config;
 use crate::health::Installation;
 use crate::options::Options;
 use crate::service::Service;
-use crate::store::{KeySource, MasterKey, Store};
+use crate::store::home::MACHINE_ID;
+use crate::store::renewal::{IfKept, renew};
+use crate::store::{KeySource, MachineId, MasterKey, Store};
 
 /// How often verifications that nobody answers are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -74,16 +78,17 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let served = serve(options, &syslog);
-    if let Err(error) = &served {
-        let text = format!("cannot run: {}", chain(error.as_ref()));
+    let ended = if options.new_key { make_new_key(options, &syslog) } else { serve(options, &syslog) };
+    if let Err(error) = &ended {
+        let what = if options.new_key { "no new key" } else { "cannot run" };
+        let text = format!("{what}: {}", chain(error.as_ref()));
         tell(&text);
         syslog.note(Severity::Error, &text);
     }
     if !syslog.close(FINISH) {
         tell("syslog did not take the last lines");
     }
-    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says on standard error what is wrong with a configuration, or was hardly meant; silent where nothing is, as sshd(8)
@@ -105,23 +110,69 @@ fn serve(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {
     hardening::harden()?;
     let descriptors = hardening::raise_descriptor_limit();
     let config = Config::load_or_default(&options.config)?;
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let (key, source) = MasterKey::load(credentials.as_deref().map(Path::new), &options.state)?;
-    if let KeySource::Created(path) = &source {
-        syslog.note(Severity::Notice, &format!("made a new master key in {}: back it up", path.display()));
-    }
-    let store = Store::open(&options.state, key, syslog.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (store, key) = open_state(options, syslog, &runtime)?;
     let listener = listen(&options.socket)?;
     let service = Service::new(options.config.clone(), config, store.clone())?;
-    service.installed(Installation { state: options.state.clone(), socket: options.socket.clone(), key: source });
+    let (state, socket) = (options.state.clone(), options.socket.clone());
+    service.installed(Installation { state, socket, key, machine: MACHINE_ID.into() });
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let served = serve_until_told(options, service, listener, descriptors, syslog).await;
         // What waits for the store is decided, committed and answered before the process ends.
         store.close().await;
         served
     })
+}
+
+/// Replaces the master key, as root asked for on the command line.
+fn make_new_key(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {
+    hardening::harden()?;
+    let if_kept = if options.forget_accounts { IfKept::Forget } else { IfKept::Refuse };
+    let text = match renew(&options.state, credentials().as_deref(), if_kept)? {
+        Some(path) => format!("made a new master key in {}: back it up", path.display()),
+        None => "there is no key yet: the first start makes one".to_owned(),
+    };
+    tell(&text);
+    syslog.note(Severity::Notice, &text);
+    Ok(())
+}
+
+/// Finds the key and opens the store. A copy of another host in which nobody is enrolled gets a key of its own: that of
+/// an image protects none of the hosts that were made from it.
+fn open_state(options: &Options, syslog: &Syslog, runtime: &Runtime) -> Result<(Store, KeySource), Box<dyn Error>> {
+    let credentials = credentials();
+    let open = || -> Result<_, Box<dyn Error>> {
+        let (key, source) = MasterKey::load(credentials.as_deref(), &options.state)?;
+        Ok((Store::open(&options.state, key, syslog.clone())?, source))
+    };
+    let (store, source) = open()?;
+    match &source {
+        KeySource::Created(path) => {
+            syslog.note(Severity::Notice, &format!("made a new master key in {}: back it up", path.display()));
+        }
+        KeySource::File(path) if runtime.block_on(is_copied_and_empty(&store)) => {
+            runtime.block_on(store.close());
+            renew(&options.state, credentials.as_deref(), IfKept::Refuse)?;
+            let why = "the state came from another host, with nobody enrolled in it";
+            syslog.note(Severity::Warning, &format!("{why}: made a new master key in {}: back it up", path.display()));
+            return open();
+        }
+        KeySource::File(_) | KeySource::Credential(_) => {}
+    }
+    Ok((store, source))
+}
+
+/// Whether the store is known to be another host's, and keeps no account.
+async fn is_copied_and_empty(store: &Store) -> bool {
+    let Some(machine) = MachineId::read(Path::new(MACHINE_ID)) else { return false };
+    let copied = store.is_at_home(machine).await == Ok(false);
+    copied && store.list("", 1).await.is_ok_and(|accounts| accounts.is_empty())
+}
+
+/// Where systemd has put the credentials (systemd.exec(5)).
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 async fn serve_until_told(
@@ -151,6 +202,7 @@ async fn serve_until_told(
     warn(&service, syslog);
     let reason = service.settings().config.remarks();
     service.record(Event { reason, ..Event::new(clock::wall(), Kind::Start, Outcome::Note) }).await;
+    service.tell_home().await;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();

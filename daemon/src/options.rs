@@ -15,6 +15,13 @@ pub struct Options {
     /// Say whether the configuration is right, and end: 0 if it is, 1 if not.
     #[arg(long)]
     pub check_config: bool,
+    /// Make a new master key, and end: 0 if it was made or none is needed, 1 if not. Refuses where accounts are kept, and
+    /// while a daemon works with the state.
+    #[arg(long, conflicts_with = "check_config")]
+    pub new_key: bool,
+    /// With --new-key: forget all accounts, instead of refusing.
+    #[arg(long, requires = "new_key")]
+    pub forget_accounts: bool,
     /// The directory of the store and the key: mode 0700, owned by the daemon's user.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
     pub state: PathBuf,

@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use daemon::notice::LastFailure;
-use daemon::store::{KeyError, KeySource, MasterKey, Store, StoreError, Transaction, Urgency};
+use daemon::store::{KeyError, KeySource, MachineId, MasterKey, Store, StoreError, Transaction, Urgency};
 use store_fixture::{Scratch, attach, failures, put, record};
 use verifier::WallTime;
 use verifier::throttling::Disabled;
@@ -185,7 +185,7 @@ async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 3);
+    assert_eq!(version(&scratch), 4);
     assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));
 }
 
@@ -206,11 +206,34 @@ async fn a_store_of_version_2_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 3);
+    assert_eq!(version(&scratch), 4);
     let mut expected = record("alice");
     attach(&mut expected);
     let alice = scratch.open().read("alice").await.unwrap().unwrap();
     assert_eq!((alice.account.remembered, alice.notices), (expected.account.remembered, expected.notices));
+}
+
+/// Version 4 adds one column.
+#[tokio::test]
+async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_it_is() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    put(&store, record("alice")).await;
+    store.close().await;
+    scratch.downgrade("ALTER TABLE store DROP COLUMN host; PRAGMA user_version = 3");
+    assert_eq!(version(&scratch), 3);
+    let store = scratch.open();
+    assert_eq!(failures(&store, "alice").await, 0);
+    let ids = ["0123456789abcdef0123456789abcdef\n", "fedcba9876543210fedcba9876543210\n"].map(|text| {
+        let path = scratch.state().join("machine-id");
+        fs::write(&path, text).unwrap();
+        MachineId::read(&path).unwrap()
+    });
+    assert!(store.is_at_home(ids[0]).await.unwrap());
+    store.close().await;
+    assert_eq!(version(&scratch), 4);
+    let store = scratch.open();
+    assert!(store.is_at_home(ids[0]).await.unwrap() && !store.is_at_home(ids[1]).await.unwrap());
 }
 
 #[tokio::test]

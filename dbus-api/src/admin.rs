@@ -233,6 +233,10 @@ pub trait Admin {
     #[zbus(allow_interactive_auth)]
     fn health(&self) -> Result<Health, Error>;
 
+    /// Takes the state as this host's from now on, where it came from another one: [`Health::at_home`].
+    #[zbus(allow_interactive_auth)]
+    fn accept_host(&self) -> Result<(), Error>;
+
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(), Error>;

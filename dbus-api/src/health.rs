@@ -29,4 +29,7 @@ pub struct Health {
     pub warnings: Vec<String>,
     /// Whether nobody is asked by any rule, and only written down what would have happened.
     pub observe: Option<bool>,
+    /// Whether the state was made, or accepted by an administrator, on this host (machine-id(5)); absent where the
+    /// host has no machine-id.
+    pub at_home: Option<bool>,
 }

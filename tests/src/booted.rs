@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Dialogue, Enrolment, HotpKey, Outcome, daemon::wait, programs, root::Root, terminal::Place};
+use crate::{Dialogue, Enrolment, HotpKey, Outcome, Trace, daemon::wait, programs, root::Root, terminal::Place};
 
 /// The seconds after which a program on the machine is killed.
 const PATIENCE: &str = "120";
@@ -91,7 +92,8 @@ impl Booted {
     pub fn bring(&self, file: &Path, directory: &str) -> Result<String> {
         let name = file.file_name().and_then(|name| name.to_str()).context("a file has a name")?;
         let path = format!("{directory}/{name}");
-        self.root()?.write(&path, &fs::read(file)?, 0o644, 0)?;
+        let mode = fs::metadata(file)?.permissions().mode() & 0o777;
+        self.root()?.write(&path, &fs::read(file)?, mode, 0)?;
         Ok(path)
     }
 
@@ -131,15 +133,32 @@ impl Booted {
         self.wait_until_up()
     }
 
+    /// Looks at what is called from now on by whatever systemd starts.
+    ///
+    /// # Errors
+    /// strace(1) cannot attach.
+    pub fn trace(&self) -> Result<Trace> {
+        Trace::attach(self.leader()?.context("the machine has no first process")?, &self.work)
+    }
+
     /// Adds somebody with a password, a home and the laptop's key in it.
     ///
     /// # Errors
     /// The name is taken.
     pub fn add_person(&self, name: &str, password: &str) -> Result<()> {
+        let uid = self
+            .shell(&format!("useradd -m -s /bin/bash {name} && echo '{name}:{password}' | chpasswd && id -u {name}"))?;
+        self.give_home(name, uid.trim().parse()?)
+    }
+
+    /// Gives somebody a home with the laptop's key in it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn give_home(&self, name: &str, uid: u32) -> Result<()> {
         let key = fs::read_to_string(self.work.join("key.pub"))?;
         self.shell(&format!(
-            "useradd -m -s /bin/bash {name} && echo '{name}:{password}' | chpasswd && \
-             install -d -m 0700 -o {name} -g {name} /home/{name}/.ssh && \
+            "install -d -m 0700 -o {uid} /home/{name} /home/{name}/.ssh && \
              echo '{}' >/home/{name}/.ssh/authorized_keys",
             key.trim()
         ))?;

@@ -1,5 +1,8 @@
 //! The members of the daemon's object, as it tells of them itself.
 
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
 use dbus_api::BUS_NAME;
 
 /// A member as introspection tells of it.
@@ -43,4 +46,32 @@ impl Member {
     pub fn short_name(&self) -> String {
         format!("{}.{}", self.interface.trim_start_matches(BUS_NAME).trim_start_matches('.'), self.name)
     }
+}
+
+/// What each member answered, in the words of docs/dbus/callers.md, from what `member_caller` printed.
+///
+/// # Errors
+/// An answer that no caller should get.
+pub fn answers(report: &str) -> Result<BTreeMap<String, &'static str>> {
+    let read = |line: &str| {
+        let (member, answer) = line.split_once(' ').context("a member and its answer")?;
+        Ok((member.to_owned(), word(member, answer).with_context(|| line.to_owned())?))
+    };
+    report.lines().map(read).collect()
+}
+
+/// What a call came to, for one who wonders whether it was let through.
+fn word(member: &str, answer: &str) -> Result<&'static str> {
+    // What belongs to something that was begun answers to its connection alone, be there nothing to answer.
+    let of_one_connection =
+        ["Verifier.Respond", "Verifier.Cancel", "Enrollment.Confirm", "Enrollment.Cancel"].contains(&member);
+    Ok(match answer.trim_start_matches("org.countersign.Countersign1.Error.") {
+        "AccessDenied" | "org.freedesktop.DBus.Error.AccessDenied" => "no",
+        "VerificationRequired" => "after a fresh code",
+        "NotFound" => "own connection",
+        "done" | "NotEnrolled" | "InvalidArgument" if of_one_connection => "own connection",
+        // The permission was given; the thing itself is not there.
+        "done" | "NotEnrolled" | "InvalidArgument" => "yes",
+        other => bail!("{other}"),
+    })
 }

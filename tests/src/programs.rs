@@ -21,7 +21,10 @@ pub fn staged(name: &str) -> Result<PathBuf> {
 }
 
 /// One of this crate's own programs.
-pub(crate) fn driver(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// It was not built.
+pub fn driver(name: &str) -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let mut directory = executable.parent().context("the running program has no directory")?;
     if directory.ends_with("deps") {

@@ -10,6 +10,7 @@ mod enable;
 mod enroll;
 mod forget;
 mod import;
+mod key;
 mod list;
 mod manual;
 mod prune;
@@ -27,7 +28,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use dbus_api::AccountState;
 
 use crate::{
-    cli::{Cli, ColorChoice, Command, ConfigAction, ImportFormat},
+    cli::{Cli, ColorChoice, Command, ConfigAction, ImportFormat, KeyAction},
     failure::{DONE, Failure, USAGE},
     output::{self, Output},
     table::Tone,
@@ -102,6 +103,10 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Config(arguments) => match &arguments.action {
             ConfigAction::Check(arguments) => config::check(arguments, output),
             ConfigAction::Show(arguments) => config::show(arguments, bus, output).await,
+        },
+        Command::Key(arguments) => match &arguments.action {
+            KeyAction::New(arguments) => key::new(arguments, output).await,
+            KeyAction::Accept(_) => key::accept(bus, output).await,
         },
         Command::Import(arguments) => match &arguments.format {
             ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,

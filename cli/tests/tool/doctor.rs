@@ -31,7 +31,8 @@ fn a_daemon_that_is_well_has_nothing_said_of_it() {
     let stage = Stage::new();
     stage.held.lock().unwrap().health = well();
     let (_, names, report) = names(&stage);
-    let of_the_daemon = ["daemon-", "store-", "clock-backwards", "config-warning", "observe", "socket-elsewhere"];
+    let of_the_daemon =
+        ["daemon-", "state-copied", "store-", "clock-backwards", "config-warning", "observe", "socket-elsewhere"];
     let said = |name: &&String| of_the_daemon.iter().any(|own| name.starts_with(own)) && *name != "daemon-no-account";
     assert_eq!(names.iter().filter(said).collect::<Vec<_>>(), Vec::<&String>::new());
     let sound = report["sound"].as_array().unwrap();
@@ -49,12 +50,14 @@ fn what_the_daemon_says_of_itself_is_judged_and_cannot_steer_the_terminal() {
         socket: Some("/run/elsewhere".to_owned()),
         warnings: vec!["rule \"a\x1b[2J\" can never match".to_owned()],
         observe: Some(true),
+        at_home: Some(false),
         ..well()
     };
     let (code, names, _) = names(&stage);
     assert_eq!(code, Some(2));
     for name in [
         "daemon-version",
+        "state-copied",
         "store-damaged",
         "store-disk-full",
         "clock-backwards",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "",
     "enroll",
     "status",
@@ -17,6 +17,9 @@ const COMMANDS: [&str; 22] = [
     "enable",
     "disable",
     "forget",
+    "key",
+    "key new",
+    "key accept",
     "reset",
     "prune",
     "audit",
@@ -66,7 +69,10 @@ fn every_command_has_a_reviewed_help_with_an_example() {
     assert!(listed.len() >= 16, "{listed:?}");
     for command in listed {
         assert!(COMMANDS.contains(&command.as_str()), "{command} has no golden file");
-        assert!(["import", "config"].contains(&command.as_str()) || help(&command).contains("Example"), "{command}");
+        assert!(
+            ["import", "config", "key"].contains(&command.as_str()) || help(&command).contains("Example"),
+            "{command}"
+        );
     }
 }
 

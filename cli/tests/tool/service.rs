@@ -342,6 +342,10 @@ impl Admin {
         self.held.lock().unwrap().health.clone()
     }
 
+    fn accept_host(&self) {
+        note(&self.log, "Admin.AcceptHost".to_owned());
+    }
+
     fn settings(&self) -> Vec<Setting> {
         let setting = |key: &str, value: &str, origin: &str| Setting {
             key: key.to_owned(),

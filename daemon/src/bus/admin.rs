@@ -179,6 +179,15 @@ impl Admin {
         self.service.health(&caller).await
     }
 
+    async fn accept_host(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.accept_host(&caller).await
+    }
+
     async fn reload(
         &self,
         #[zbus(connection)] connection: &Connection,

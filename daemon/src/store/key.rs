@@ -176,7 +176,7 @@ fn read(file: File, path: &Path) -> Result<MasterKey, KeyError> {
 
 /// Makes a key that is durable before anything is sealed under it: temporary file, fsync, rename, fsync of
 /// the directory.
-fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
+pub(super) fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
     let mut key = MasterKey(Box::new(Zeroizing::new([0; LENGTH])));
     getrandom::fill(key.0.as_mut_slice()).map_err(|_| io::Error::other("the random number generator failed"))?;
     let temporary = state.join(format!(".{FILE}.new"));

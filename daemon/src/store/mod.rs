@@ -11,8 +11,10 @@ pub(crate) mod encoding;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod home;
 pub mod inspection;
 pub mod key;
+pub mod renewal;
 mod row;
 mod schema;
 pub(crate) mod seal;
@@ -36,6 +38,7 @@ use sqlite::{Session, Trouble};
 use writer::{Job, Queue, Writer};
 
 pub use error::StoreError;
+pub use home::MachineId;
 pub use key::{KeyError, KeySource, MasterKey};
 pub use seal::KeyId;
 

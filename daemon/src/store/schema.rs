@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -66,6 +66,11 @@ CREATE TABLE notices (
     account TEXT NOT NULL REFERENCES accounts (name), number INTEGER NOT NULL, at INTEGER NOT NULL,
     what TEXT NOT NULL, label TEXT, further INTEGER, by TEXT NOT NULL, host TEXT, PRIMARY KEY (account, number)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The host that the store is at home on (`home`).
+const VERSION_4: &str = "
+ALTER TABLE store ADD COLUMN host BLOB;
 ";
 
 /// Settings that hold for a connection.

@@ -153,8 +153,10 @@ fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
     let connection = connect(&temporary)?;
     connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
     schema::migrate(&connection)?;
-    connection
-        .execute("INSERT INTO store VALUES (1, ?1, ?2, 0)", (keys.id.to_string(), wall_clock().0.cast_signed()))?;
+    connection.execute(
+        "INSERT INTO store VALUES (1, ?1, ?2, 0, NULL)",
+        (keys.id.to_string(), wall_clock().0.cast_signed()),
+    )?;
     let recovery = seal::random()?;
     let audit = seal::random()?;
     for (name, key) in [("recovery", &recovery), ("audit", &audit)] {
@@ -338,6 +340,11 @@ impl<'c> Session<'c> {
     /// The connection, for looks at the database as a whole.
     pub(super) const fn connection(&self) -> &'c Connection {
         self.connection
+    }
+
+    /// The keys that the store is sealed and signed with.
+    pub(super) const fn keys(&self) -> &'c Keys {
+        self.keys
     }
 
     /// The audit's table.

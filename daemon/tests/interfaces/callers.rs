@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use daemon::caller::{Caller, ConnectionKey};
 use dbus_api::{AccountFilter, AuditFilter, EnrollmentOptions, Error, Origin};
 
-use crate::scene::{OTHER, OWNER, Peer, Scene};
+use crate::scene::{HERE, OTHER, OWNER, Peer, Scene};
 
 /// The classes: what they are called, their uid.
 const CALLERS: [(&str, u32); 3] = [("root", 0), ("the account itself", OWNER.1), ("another user", OTHER.1)];
@@ -50,6 +50,7 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.CompareAudit" => seen(peer.admin.compare_audit(&[]).await),
         "Admin.Settings" => seen(peer.admin.settings().await),
         "Admin.Health" => seen(peer.admin.health().await),
+        "Admin.AcceptHost" => seen(peer.admin.accept_host().await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
@@ -64,7 +65,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 26] = [
+const MEMBERS: [&str; 27] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -90,6 +91,7 @@ const MEMBERS: [&str; 26] = [
     "Admin.CompareAudit",
     "Admin.Settings",
     "Admin.Health",
+    "Admin.AcceptHost",
     "Admin.Reload",
 ];
 
@@ -97,6 +99,7 @@ const MEMBERS: [&str; 26] = [
 async fn every_member_lets_through_whom_the_table_in_the_docs_names() {
     let scene = Scene::new("fail_delay = \"0s\"");
     scene.enrol(OWNER.0).await;
+    scene.settle_on(HERE);
     let mut table =
         String::from("| member | root | the account itself | another user | uid 65534 |\n|---|---|---|---|---|\n");
     for member in MEMBERS {

@@ -8,7 +8,7 @@ use daemon::store::{Record, Urgency};
 use dbus_api::{EnrollmentOptions, ImportRecord, Offer, Origin};
 use verifier::WallTime;
 
-use crate::scene::{OTHER, OWNER, Peer, Scene, code, steady_step, wrong_code};
+use crate::scene::{ELSEWHERE, HERE, OTHER, OWNER, Peer, Scene, code, steady_step, wrong_code};
 
 const CONFIGURATION: &str = "fail_delay = \"0s\"\n[throttling]\ndisable_after = 4\n\
     [[rule]]\nname = \"newcomers\"\nservices = [\"login\"]\nunenrolled = \"enroll\"\n";
@@ -228,6 +228,15 @@ async fn note_what_cannot_be_played(scene: &Scene) {
     }
 }
 
+/// The state on a host that is not its own, until that is accepted.
+async fn copy_to_another_host(scene: &Scene, root: &Peer) {
+    scene.settle_on(HERE);
+    scene.service.tell_home().await;
+    scene.settle_on(ELSEWHERE);
+    scene.service.tell_home().await;
+    root.admin.accept_host().await.unwrap();
+}
+
 /// A line with what differs from run to run, and the names of this machine, replaced by the same for all.
 fn example(line: &str, scene: &Scene) -> String {
     let mut line = line.replace(&scene.config.display().to_string(), "/etc/countersign/countersign.toml");
@@ -279,6 +288,7 @@ async fn the_examples_in_the_docs_are_what_happens() {
     let root = scene.connect(0).await;
     root.verifier.begin("sys", &sshd()).await.unwrap_err();
     root.verifier.begin("games", &sshd()).await.unwrap();
+    copy_to_another_host(&scene, &root).await;
 
     let lines = examples(&scene).await;
     let examples = format!("```\n{}\n```\n", lines.join("\n"));

@@ -1,24 +1,18 @@
 //! What the daemon says of itself.
 
-use daemon::health::Installation;
-use daemon::store::KeySource;
-
-use crate::scene::Scene;
+use crate::scene::{HERE, Scene};
 
 #[tokio::test]
 async fn the_daemon_tells_its_version_its_key_and_a_sound_store() {
     let scene = Scene::new("");
-    let folder = tempfile::tempdir().unwrap();
-    let key = KeySource::File(folder.path().join("master.key"));
-    let socket = folder.path().join("verifier.sock");
-    scene.service.installed(Installation { state: folder.path().to_owned(), socket: socket.clone(), key });
+    let socket = scene.settle_on(HERE);
     let health = scene.connect(0).await.admin.health().await.unwrap();
     assert_eq!(health.version, env!("CARGO_PKG_VERSION"));
     assert_eq!(health.key.as_deref(), Some("file"));
     assert_eq!(health.socket.as_deref(), socket.to_str());
     assert_eq!(health.store_integrity.as_deref(), Some("ok"));
     assert!(health.store_size.unwrap() >= 4096 && health.free.unwrap() > 0, "{health:?}");
-    assert_eq!((health.clock_behind, health.warnings.len()), (None, 0));
+    assert_eq!((health.clock_behind, health.warnings.len(), health.at_home), (None, 0, Some(true)));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod console;
 mod enrolling;
 mod events;
 mod health;
+mod home;
 mod introspection;
 mod log_readers;
 mod login_enrolling;

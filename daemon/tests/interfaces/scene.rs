@@ -8,8 +8,9 @@ use daemon::audit::{AuditRecord, Syslog};
 use daemon::bus::{Admin, Enrollment, Verifier};
 use daemon::caller::{Caller, ConnectionKey, Source};
 use daemon::config::Config;
+use daemon::health::Installation;
 use daemon::service::Service;
-use daemon::store::{MasterKey, Record, Store, Urgency};
+use daemon::store::{KeySource, MasterKey, Record, Store, Urgency};
 use dbus_api::{Action, AdminProxy, EnrollmentOptions, EnrollmentProxy, Offer, Origin, Step, VerifierProxy};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -20,6 +21,10 @@ use zbus::{Connection, Guid};
 pub(crate) const OWNER: (&str, u32) = ("daemon", 1);
 /// Another one.
 pub(crate) const OTHER: (&str, u32) = ("bin", 2);
+
+/// The machine-id of a host, and that of another one.
+pub(crate) const HERE: &str = "0123456789abcdef0123456789abcdef\n";
+pub(crate) const ELSEWHERE: &str = "fedcba9876543210fedcba9876543210\n";
 
 /// Where no syslog listens.
 const NO_LOG: &str = "/nonexistent/log";
@@ -76,6 +81,21 @@ impl Scene {
         let store = Store::open(&state, key, syslog).unwrap();
         let service = Service::new(path.clone(), Config::load(&path).unwrap(), store.clone()).unwrap();
         Self { service, store, config: path, folder }
+    }
+
+    /// Says where the daemon is installed, and that the host's machine-id is this one. Returns the socket's path.
+    pub(crate) fn settle_on(&self, machine_id: &str) -> PathBuf {
+        let path = |name: &str| self.folder.path().join(name);
+        std::fs::write(path("machine-id"), machine_id).unwrap();
+        let key = KeySource::File(path("state/master.key"));
+        let (state, socket) = (path("state"), path("verifier.sock"));
+        self.service.installed(Installation { state, socket: socket.clone(), key, machine: path("machine-id") });
+        socket
+    }
+
+    /// The database's file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("state/store.sqlite")
     }
 
     /// A new connection of a peer with this uid, on a bus.

@@ -71,6 +71,11 @@ impl Scratch {
         }
     }
 
+    /// Makes the database that of an earlier version.
+    pub fn downgrade(&self, sql: &str) {
+        Connection::open(self.database()).unwrap().execute_batch(sql).unwrap();
+    }
+
     /// Does what somebody with the disk in hand would.
     pub fn tamper(&self, sql: &str) {
         let connection = Connection::open(self.database()).unwrap();

@@ -7,12 +7,17 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     missing_docs,
-    reason = "a test fails by panicking"
+    reason = "a test fails by panicking, and says by which seed"
 )]
 
+mod accidents;
+mod bus;
+mod copies;
 mod life;
 mod package;
+mod refusals;
 mod sandbox;
 mod trouble;
 

@@ -84,6 +84,39 @@ fn two_users_on_the_private_socket_and_on_the_bus_are_told_apart() {
     }
 }
 
+/// The daemon is away for as long as an upgrade may take, and no bus helps: who logs in meanwhile waits at the socket.
+#[test]
+fn a_login_waits_at_the_socket_until_the_daemon_is_there() {
+    for suite in suites() {
+        let machine = installed(&suite);
+        let line = "pam_countersign.so bus=unix:path=/nonexistent timeout=60";
+        machine.write("/etc/pam.d/code", &CODE_ALONE.replace("pam_countersign.so", line)).unwrap();
+        let fob = HotpKey::numbered(13);
+        machine.add_person("alice", PASSWORD).unwrap();
+        machine.import_hotp("alice", &fob).unwrap();
+        let codes = fob.codes(0, 1).unwrap();
+        let late = "[Service]\nExecStartPre=/bin/sh -c 'until test -e /run/go; do sleep 0.1; done'\n";
+        machine.write("/etc/systemd/system/countersignd.service.d/test.conf", late).unwrap();
+        machine.shell("systemctl daemon-reload && systemctl stop countersignd.service").unwrap();
+        let is = |state: &str| {
+            let now = machine.shell("systemctl show -p ActiveState --value countersignd.service").unwrap();
+            now.trim() == state
+        };
+        assert!(is("inactive"));
+        std::thread::scope(|scope| {
+            let login = scope.spawn(|| answer(&machine, "root", "alice", &codes[0], true));
+            // Its connection is what starts the daemon.
+            wait("a login at the socket", || Ok(is("activating").then_some(()))).unwrap();
+            assert!(!login.is_finished(), "the login did not wait");
+            machine.write("/run/go", "").unwrap();
+            login.join().unwrap();
+        });
+        // It answers before it says that it is ready.
+        wait("the daemon", || Ok(is("active").then_some(()))).unwrap();
+        answer(&machine, "root", "alice", &codes[0], false);
+    }
+}
+
 #[test]
 fn the_daemon_is_started_by_the_bus_watched_and_started_anew() {
     for suite in suites() {

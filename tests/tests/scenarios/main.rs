@@ -17,6 +17,7 @@ mod bus_policy;
 mod bus_trouble;
 mod callers;
 mod configuration;
+mod copies;
 mod crashes;
 mod disks;
 mod doctor;

@@ -209,6 +209,12 @@ fn itself(health: &Health, report: &mut Report) {
             warning("socket-elsewhere", what).because(why).change(format!("--socket {}", dbus_api::PRIVATE_SOCKET)),
         );
     }
+    if health.at_home == Some(false) {
+        let what = "the accounts and the key were copied from another host, or this one got a new machine-id";
+        let why = "whoever has the other host can compute the codes of this one, and each code lets in once on each";
+        let change = "moved here for good: countersign key accept; else: countersign key new --forget-accounts";
+        report.add(warning("state-copied", what).because(why).change(change));
+    }
     for text in &health.warnings {
         let finding =
             warning("config-warning", text.clone()).because("the daemon says so of the configuration in force");
