@@ -91,6 +91,20 @@ pub(crate) async fn ask(
     Ok(answer)
 }
 
+/// As [`ask`], in a program that does nothing else meanwhile and may be killed by a signal. `None` at the end of the input.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_at_once(output: &Output, question: &str, hidden: bool) -> Result<Option<Zeroizing<String>>, Failure> {
+    output.print(question)?;
+    let echo = hidden.then(Echo::off).flatten();
+    let line = read_line().map_err(|error| Failure::refused(format!("standard input cannot be read: {error}")))?;
+    if echo.is_some() || line.is_none() || !somebody_is_there() {
+        output.print("\n")?;
+    }
+    Ok(line)
+}
+
 /// Asks for a yes; everything else, a closed input and a signal too, is a no.
 ///
 /// # Errors
