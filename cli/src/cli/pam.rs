@@ -111,7 +111,7 @@ pub(crate) struct PamDisable {
     sudo countersign pam status --json\n\n\
     With --json it prints one object: services, a list of: service, asks, first_factor (whether one stands in the stack), \
     switched_on_by (tool, common, hand or null), state (kept, trial, edited or null), since (time in UTC, or null), left \
-    (seconds until it is taken back, or null), and common (null, or an object with the same state, since and left).")]
+    (seconds until it is taken back, or null), and common_state, common_since and common_left, the same of --common.")]
 pub(crate) struct PamStatus {
     /// Print JSON
     #[arg(long)]

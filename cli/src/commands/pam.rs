@@ -18,10 +18,7 @@ use crate::{
     failure::Failure,
     host::Host,
     output::Output,
-    switch::{
-        diff,
-        ledger::Changed,
-    },
+    switch::{diff, ledger::Changed},
     wording::printable,
 };
 
@@ -31,7 +28,9 @@ use crate::{
 /// Where somebody would be locked out, somebody says no, or a file cannot be changed.
 pub(super) async fn run(action: &PamAction, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
     if !geteuid().is_root() && !matches!(action, PamAction::Status(_)) {
-        return Err(Failure::refused("PAM is for root alone to change").with_help("Try again with: sudo countersign pam"));
+        return Err(
+            Failure::refused("PAM is for root alone to change").with_help("Try again with: sudo countersign pam")
+        );
     }
     match action {
         PamAction::Enable(arguments) => enable::run(arguments, bus, output).await,

@@ -40,9 +40,11 @@ pub(crate) enum Switch {
 /// There is none; the failure says what to do instead.
 pub(crate) fn ruler(host: &Host) -> Result<(), Failure> {
     if host.has(Path::new(AUTHSELECT)) {
-        return Err(Failure::refused("authselect rules the files that services share here, and has no feature for this")
-            .with_help("Switch services on one by one: countersign pam enable sshd --first-factor key")
-            .with_help("Or make a profile of your own with authselect create-profile; pam_countersign(8) says how."));
+        return Err(Failure::refused(
+            "authselect rules the files that services share here, and has no feature for this",
+        )
+        .with_help("Switch services on one by one: countersign pam enable sshd --first-factor key")
+        .with_help("Or make a profile of your own with authselect create-profile; pam_countersign(8) says how."));
     }
     if !host.has(Path::new(PROGRAM)) || !host.has(Path::new(FILE)) {
         return Err(Failure::refused("this host has no pam-auth-update, so that there is no common file to switch on")
@@ -66,7 +68,8 @@ pub(crate) fn names_ours(host: &Host) -> bool {
 /// # Errors
 /// The copy cannot be made, or the program fails.
 pub(crate) fn preview(host: &Host, switch: Switch) -> Result<Vec<Changed>, Failure> {
-    let copy = Copy::make(host).map_err(|error| Failure::refused(format!("a copy to try on cannot be made: {error}")))?;
+    let copy =
+        Copy::make(host).map_err(|error| Failure::refused(format!("a copy to try on cannot be made: {error}")))?;
     let root = copy.root.display().to_string();
     run(host, switch, Some(&root))?;
     let mut changed = Vec::new();

@@ -40,7 +40,13 @@ struct Own {
 ///
 /// # Errors
 /// There is no place for them; the failure says what to write by hand.
-pub(crate) fn asking(host: &Host, service: &str, path: &Path, text: &str, first: FirstFactor) -> Result<String, Failure> {
+pub(crate) fn asking(
+    host: &Host,
+    service: &str,
+    path: &Path,
+    text: &str,
+    first: FirstFactor,
+) -> Result<String, Failure> {
     let raw: Vec<&str> = text.lines().collect();
     let own = own_lines(host, service, path, text, &raw)?;
     let lines = format!("{REMARK}{service}\n{}\n{PERMITTING}\n", judge::ASKING);
@@ -81,10 +87,8 @@ fn after_the_factor(
 fn in_its_place(service: &str, raw: &[&str], own: &[Own], lines: &str) -> Result<String, Failure> {
     if own.iter().any(|line| line.factor && line.mixed) {
         let what = format!("the line with the first factor of {} brings in more than that", printable(service));
-        return Err(Failure::refused(what).with_help(format!(
-            "Put this in place of its auth part by hand:\n{}\n{PERMITTING}",
-            judge::ASKING
-        )));
+        return Err(Failure::refused(what)
+            .with_help(format!("Put this in place of its auth part by hand:\n{}\n{PERMITTING}", judge::ASKING)));
     }
     let mut dropped: Vec<&Range<usize>> = own.iter().filter(|line| line.factor).map(|line| &line.span).collect();
     let end = own.iter().rfind(|line| line.auth).map_or(raw.len(), |line| line.span.end);
@@ -132,9 +136,10 @@ fn own_line(host: &Host, service: &str, path: &Path, line: &Line, raw: &[&str]) 
     let alone = host.imagined(path, &alone);
     let of = |kind| Stack::read(&alone, service, kind).ok().filter(|stack| !stack.borrowed);
     let auth = of(Kind::Auth);
-    let factor = auth.iter().flat_map(|stack| &stack.entries).any(|entry| {
-        matches!(entry.runs, Runs::Module(..)) && module::role(entry) == Role::Factor
-    });
+    let factor = auth
+        .iter()
+        .flat_map(|stack| &stack.entries)
+        .any(|entry| matches!(entry.runs, Runs::Module(..)) && module::role(entry) == Role::Factor);
     let mixed = [Kind::Account, Kind::Session, Kind::Password].into_iter().any(|kind| of(kind).is_some());
     Own { span, auth: auth.is_some(), factor, mixed }
 }

@@ -67,7 +67,10 @@ fn lines_that_jump_keep_what_they_jump_over() {
                   auth required pam_permit.so\naccount required pam_unix.so\n";
     let (after, findings) = changed("sudo", before, FirstFactor::Password);
     let after = after.unwrap();
-    assert!(after.contains("auth required pam_permit.so\n# A code") || after.contains("pam_deny.so\n# A code"), "{after}");
+    assert!(
+        after.contains("auth required pam_permit.so\n# A code") || after.contains("pam_deny.so\n# A code"),
+        "{after}"
+    );
     assert_eq!(findings, [] as [&str; 0], "{after}");
 }
 

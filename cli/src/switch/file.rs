@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn a_file_that_is_not_what_was_read_stays() {
         let (_folder, path) = file("by hand\n");
-        for (expected, new) in [(Some(&b"before\n"[..]), Some(&b"after\n"[..])), (Some(b"x"), None), (None, Some(b"y"))] {
+        for (expected, new) in [(Some(&b"before\n"[..]), Some(&b"after\n"[..])), (Some(b"x"), None), (None, Some(b"y"))]
+        {
             let failure = replace(&path, expected, new).unwrap_err();
             assert!(failure.what().contains("changed meanwhile"), "{failure:?}");
         }

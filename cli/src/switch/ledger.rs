@@ -237,9 +237,8 @@ fn load(folder: &Path) -> io::Result<Change> {
     let description: Description = serde_json::from_slice(&fs::read(folder.join(DESCRIPTION))?)?;
     let mut files = Vec::new();
     for (number, file) in description.files.into_iter().enumerate() {
-        let side = |there: bool, side: &str| {
-            there.then(|| fs::read(folder.join(format!("{number}.{side}")))).transpose()
-        };
+        let side =
+            |there: bool, side: &str| there.then(|| fs::read(folder.join(format!("{number}.{side}")))).transpose();
         let (before, after) = (side(file.before, "before")?, side(file.after, "after")?);
         files.push(Changed { path: file.path, before, after });
     }

@@ -40,7 +40,10 @@ impl Login {
 /// The account behind the caller: who used sudo or its like, else who logged in, else who this is.
 pub(crate) fn caller() -> String {
     let logged_in = || number("/proc/self/loginuid").and_then(name);
-    client::sudo_caller().or_else(logged_in).or_else(|| name(Uid::current().as_raw())).unwrap_or_else(|| "root".to_owned())
+    client::sudo_caller()
+        .or_else(logged_in)
+        .or_else(|| name(Uid::current().as_raw()))
+        .unwrap_or_else(|| "root".to_owned())
 }
 
 /// All accounts that the caller may have logged in as.

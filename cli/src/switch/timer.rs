@@ -8,11 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{
-    failure::Failure,
-    host::Host,
-    wording::printable,
-};
+use crate::{failure::Failure, host::Host, wording::printable};
 
 /// It is there where systemd is the first process (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
@@ -44,7 +40,8 @@ pub(crate) fn start(host: &Host, seconds: u64) -> Result<(), Failure> {
 fn by_systemd(host: &Host, program: &Path, seconds: u64) -> Result<(), Failure> {
     let after = format!("--on-active={seconds}s");
     let program = program.display().to_string();
-    let fixed = ["--quiet", "--collect", "--timer-property=AccuracySec=100ms", "--description=Countersign: end of a trial"];
+    let fixed =
+        ["--quiet", "--collect", "--timer-property=AccuracySec=100ms", "--description=Countersign: end of a trial"];
     let arguments = [&fixed[..], &[&after, "--", &program, "pam", "revert"]].concat();
     match host.run("/usr/bin/systemd-run", &arguments) {
         Ok(ran) if ran.done => Ok(()),

@@ -44,6 +44,8 @@ impl Stage {
             let stage = Self { folder };
             let mut copier = Copier { host: &host, folder: &stage.folder, copied: BTreeMap::new() };
             copier.copy(service, service)?;
+            // libpam reads it first, and says so in the log where there is none.
+            let _ = copier.copy("other", "other");
             Ok(stage)
         };
         make().map_err(|error| Failure::refused(format!("the PAM files of {service} cannot be laid out: {error}")))
@@ -95,7 +97,8 @@ impl Copier<'_> {
         let target = self.folder.join(into);
         self.copied.insert(name.to_owned(), target.clone());
         let text = self.text(name)?;
-        let lines = line::parse(&text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it ends within a line"))?;
+        let lines =
+            line::parse(&text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it ends within a line"))?;
         let mut copy = String::new();
         for line in &lines {
             let words: Vec<&str> = line.words.iter().map(String::as_str).collect();

@@ -119,7 +119,9 @@ fn edited(change: &Change, path: &Path) -> Failure {
     let what = format!("{shown} was changed by hand since it was switched on, and is left as it is");
     Failure::refused(what)
         .with_help(format!("As it was before, it lies in {}.", Ledger::kept(change, path).display()))
-        .with_help(format!("Take the lines with pam_countersign.so out of {shown} by hand, and put back what they replaced."))
+        .with_help(format!(
+            "Take the lines with pam_countersign.so out of {shown} by hand, and put back what they replaced."
+        ))
         .with_help(format!("Then let the tool forget it: countersign pam disable {}", change.argument()))
 }
 

@@ -31,11 +31,8 @@ fn scene() -> Scene {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("etc/pam.d")).unwrap();
     let host = Host::below(root.path(), |_, _| Err(io::ErrorKind::NotFound.into()));
-    let changed = Changed {
-        path: PathBuf::from("/etc/pam.d/sudo"),
-        before: Some(BEFORE.to_vec()),
-        after: Some(AFTER.to_vec()),
-    };
+    let changed =
+        Changed { path: PathBuf::from("/etc/pam.d/sudo"), before: Some(BEFORE.to_vec()), after: Some(AFTER.to_vec()) };
     let services = vec!["sudo".to_owned()];
     let change = Change { what: "sudo".to_owned(), by: By::File, services, at: 0, trial: None, files: vec![changed] };
     let ledger = Ledger::of(&host);

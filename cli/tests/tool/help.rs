@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 29] = [
     "",
     "enroll",
     "status",
@@ -21,6 +21,13 @@ const COMMANDS: [&str; 22] = [
     "prune",
     "audit",
     "doctor",
+    "pam",
+    "pam enable",
+    "pam confirm",
+    "pam disable",
+    "pam status",
+    "pam try",
+    "pam revert",
     "config",
     "config check",
     "config show",
@@ -66,7 +73,10 @@ fn every_command_has_a_reviewed_help_with_an_example() {
     assert!(listed.len() >= 16, "{listed:?}");
     for command in listed {
         assert!(COMMANDS.contains(&command.as_str()), "{command} has no golden file");
-        assert!(["import", "config"].contains(&command.as_str()) || help(&command).contains("Example"), "{command}");
+        assert!(
+            ["import", "config", "pam"].contains(&command.as_str()) || help(&command).contains("Example"),
+            "{command}"
+        );
     }
 }
 

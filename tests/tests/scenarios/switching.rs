@@ -74,7 +74,8 @@ fn switched_on_for_a_time_and_not_confirmed_it_is_taken_back_byte_by_byte() -> R
         assert!(outcome.says(words), "{words}: {outcome}");
     }
     assert!(scene.asks(SSHD));
-    let login = scene.host.ssh("alice", "id -un").answer("Verification code: ", &scene.codes[1]).expect("alice").end()?;
+    let login =
+        scene.host.ssh("alice", "id -un").answer("Verification code: ", &scene.codes[1]).expect("alice").end()?;
     login.success()?;
     // Nobody runs the tool meanwhile: the process that waits does it.
     wait("the change to be taken back", || Ok((scene.bytes(SSHD) == before).then_some(())))?;
@@ -250,7 +251,7 @@ fn the_process_that_waits_is_killed_and_the_next_run_of_the_tool_takes_it_back()
     enrol_root(&scene.host)?;
     let before = scene.bytes(SSHD);
     scene.host.countersign(&["pam", "enable", "sshd", "--yes", "--no-try", "--for", "10s"])?.success()?;
-    scene.host.run(&["pkill", "-KILL", "-f", "pam revert --wait"])?.success()?;
+    scene.host.run(&["pkill", "-KILL", "-f", "pam revert --wai[t]"])?.success()?;
     let left = || -> Result<Option<()>> {
         let status = scene.host.countersign(&["status", "alice", "--json"])?.success()?;
         assert!(status.stdout.starts_with('{'), "standard output is the command's own: {status}");

@@ -46,7 +46,8 @@ pub(super) fn run(arguments: &PamTry, output: &Output) -> Result<(), Failure> {
     let service = super::plan::name(&arguments.service)?;
     let host = Host::here();
     if !host.has(&Path::new("/etc/pam.d").join(&service)) && !host.has(&Path::new("/usr/lib/pam.d").join(&service)) {
-        return Err(Failure::refused(format!("there is no PAM file of {service}")).with_help("See which there are: ls /etc/pam.d"));
+        return Err(Failure::refused(format!("there is no PAM file of {service}"))
+            .with_help("See which there are: ls /etc/pam.d"));
     }
     let stage = Stage::make(&host, &service, &[])?;
     if stage.play(&service, &user)?.success() {

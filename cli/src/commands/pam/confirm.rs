@@ -46,7 +46,10 @@ pub(super) async fn run(bus: Option<&str>, output: &Output) -> Result<(), Failur
                 change.trial = None;
                 ledger.put(&change, &lock)?;
                 log(&host, &format!("kept: {}, because of record {record} of the audit", change.name()));
-                output.say(&format!("{} goes on asking for a code: record {record} of the audit is a login through it.", change.name()))?;
+                output.say(&format!(
+                    "{} goes on asking for a code: record {record} of the audit is a login through it.",
+                    change.name()
+                ))?;
             }
             Err(unproven) => failure = Some(unproven),
         }

@@ -66,7 +66,9 @@ async fn known(host: &Host, ledger: &Ledger, change: &Change, yes: bool, output:
     }
     output.say(&match undone {
         Undone::Restored => format!("No code is asked for in {name} any more; the files are as they were."),
-        Undone::TakenOut => format!("No code is asked for in {name} any more. Other profiles were changed since it was switched on."),
+        Undone::TakenOut => {
+            format!("No code is asked for in {name} any more. Other profiles were changed since it was switched on.")
+        }
         Undone::Already => format!("{name} was switched off by hand already; that is noted now."),
     })
 }
@@ -79,8 +81,11 @@ async fn unknown_common(host: &Host, yes: bool, output: &Output) -> Result<(), F
     common::ruler(host)?;
     let files = common::preview(host, Switch::Off)?;
     if files.is_empty() {
-        let failure = Failure::refused("pam-auth-update would change nothing: /etc/pam.d/common-auth was changed by hand");
-        return Err(failure.with_help("Take the line with pam_countersign.so out by hand, with a root shell kept open."));
+        let failure =
+            Failure::refused("pam-auth-update would change nothing: /etc/pam.d/common-auth was changed by hand");
+        return Err(
+            failure.with_help("Take the line with pam_countersign.so out by hand, with a root shell kept open.")
+        );
     }
     show(&files, output)?;
     agree("everything that includes common-auth", yes, output).await?;
@@ -98,17 +103,20 @@ async fn agree(name: &str, yes: bool, output: &Output) -> Result<(), Failure> {
 
 fn unknown(host: &Host, service: &str, output: &Output) -> Result<(), Failure> {
     let stack = Stack::read(host, service, Kind::Auth).ok();
-    let ours = stack.iter().flat_map(|stack| &stack.entries).find(|entry| {
-        entry.module().is_some() && module::role(entry) == Role::Countersign
-    });
+    let ours = stack
+        .iter()
+        .flat_map(|stack| &stack.entries)
+        .find(|entry| entry.module().is_some() && module::role(entry) == Role::Countersign);
     let Some(line) = ours else {
         return output.say(&format!("{service} asks for no code: nothing to change."));
     };
-    let failure = Failure::refused(format!("{service} was not switched on by this tool, which does not know what stood there before"));
+    let failure = Failure::refused(format!(
+        "{service} was not switched on by this tool, which does not know what stood there before"
+    ));
     if line.place.file == std::path::Path::new(common::FILE) {
         return Err(failure.with_help("It asks because of common-auth: sudo countersign pam disable --common"));
     }
-    Err(failure
-        .with_help(format!("Take the line out by hand, with a root shell kept open: {}", line.place))
-        .with_help("Put back a first factor that it replaced, such as @include common-auth: without one anybody gets in."))
+    Err(failure.with_help(format!("Take the line out by hand, with a root shell kept open: {}", line.place)).with_help(
+        "Put back a first factor that it replaced, such as @include common-auth: without one anybody gets in.",
+    ))
 }

@@ -1,12 +1,7 @@
 //! `countersign pam enable`: shows, judges, tries, asks, writes down the way back, sees to the end of a trial, and only
 //! then changes the files.
 
-use super::{
-    log,
-    plan::Plan,
-    risk::Risks,
-    show,
-};
+use super::{log, plan::Plan, risk::Risks, show};
 use crate::{
     cli::PamEnable,
     client::{self, Client},
@@ -38,8 +33,9 @@ const TRIAL: std::ops::RangeInclusive<u64> = 10..=86_400;
 pub(super) async fn run(arguments: &PamEnable, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
     let seconds = arguments.trial.as_deref().map(seconds).transpose()?;
     if !arguments.yes && !prompt::somebody_is_there() {
-        return Err(Failure::usage("there is no terminal to ask at")
-            .with_help("Without questions, for programs that set up hosts: countersign pam enable sshd --yes --no-try"));
+        return Err(Failure::usage("there is no terminal to ask at").with_help(
+            "Without questions, for programs that set up hosts: countersign pam enable sshd --yes --no-try",
+        ));
     }
     let host = Host::here();
     let ledger = Ledger::of(&host);
@@ -174,7 +170,8 @@ fn write(host: &Host, change: &Change) -> Result<(), Failure> {
         common::enable(host)?;
         return change.files.iter().try_for_each(|changed| {
             let found = file::bytes(&host.at(&changed.path))?;
-            let what = || Failure::refused(format!("pam-auth-update wrote something else into {}", changed.path.display()));
+            let what =
+                || Failure::refused(format!("pam-auth-update wrote something else into {}", changed.path.display()));
             if found == changed.after { Ok(()) } else { Err(what()) }
         });
     }

@@ -90,9 +90,16 @@ fn caller(scene: &Scene, services: &[String]) -> Option<Finding> {
         return None;
     };
     let caller = printable(&caller);
-    let finding = Finding::new(Area::Accounts, Level::Danger, "caller-locked-out", format!("you, {caller}, would be locked out of {service}: the account {why}"));
+    let finding = Finding::new(
+        Area::Accounts,
+        Level::Danger,
+        "caller-locked-out",
+        format!("you, {caller}, would be locked out of {service}: the account {why}"),
+    );
     let change = format!("countersign enroll {caller}");
-    Some(finding.because("whoever cannot give a code is refused, unless a rule lets the account through").change(change))
+    Some(
+        finding.because("whoever cannot give a code is refused, unless a rule lets the account through").change(change),
+    )
 }
 
 /// Whether somebody could still become root: at the console without a code, with one of root's own, or by sudo.

@@ -31,7 +31,9 @@ const USUAL: [&str; 4] = ["sshd", "sudo", "su", "login"];
 #[derive(Serialize)]
 struct Report {
     services: Vec<Service>,
-    common: Option<Kept>,
+    common_state: Option<&'static str>,
+    common_since: Option<String>,
+    common_left: Option<u64>,
 }
 
 /// One service in [`Report`].
@@ -46,8 +48,7 @@ struct Service {
     left: Option<u64>,
 }
 
-/// A change in [`Report`].
-#[derive(Clone, Serialize)]
+/// How a change stands.
 struct Kept {
     state: &'static str,
     since: String,
@@ -74,12 +75,18 @@ pub(super) fn run(arguments: &PamStatus, output: &Output) -> Result<(), Failure>
             services.push(service);
         }
     }
-    let report = Report { services, common };
+    let report = Report {
+        services,
+        common_state: common.as_ref().map(|common| common.state),
+        common_since: common.as_ref().map(|common| common.since.clone()),
+        common_left: common.and_then(|common| common.left),
+    };
     if arguments.json { output.json(&report) } else { text(&report, output) }
 }
 
 fn service(host: &Host, service: String, stack: &Stack, change: Option<&Change>) -> Service {
-    let has = |wanted: Role| stack.entries.iter().find(|entry| entry.module().is_some() && module::role(entry) == wanted);
+    let has =
+        |wanted: Role| stack.entries.iter().find(|entry| entry.module().is_some() && module::role(entry) == wanted);
     let ours = has(Role::Countersign);
     let change = change.map(|change| kept(host, change));
     let switched_on_by = match (ours, &change) {
@@ -115,7 +122,7 @@ fn text(report: &Report, output: &Output) -> Result<(), Failure> {
     let columns = vec![column("SERVICE", 0), column("ASKS", 0), column("SWITCHED ON", 0), column("FIRST FACTOR", 1)];
     let row = |service: &Service| {
         let (asks, tone) = if service.asks { ("yes", Tone::Good) } else { ("no", Tone::Plain) };
-        let left = service.left.or_else(|| report.common.as_ref().and_then(|common| common.left));
+        let left = if service.switched_on_by == Some("common") { report.common_left } else { service.left };
         let how = match (service.switched_on_by, service.state) {
             (_, Some("edited")) => "by the tool; changed by hand since".to_owned(),
             (Some("hand"), _) => "by hand".to_owned(),
@@ -130,7 +137,7 @@ fn text(report: &Report, output: &Output) -> Result<(), Failure> {
     };
     let rows: Vec<_> = report.services.iter().map(row).collect();
     output.print(&Table::new(columns, output.columns(), output.color()).page(&rows))?;
-    let waits = report.services.iter().any(|service| service.state == Some("trial"))
-        || report.common.as_ref().is_some_and(|common| common.state == "trial");
+    let waits =
+        report.services.iter().any(|service| service.state == Some("trial")) || report.common_state == Some("trial");
     if waits { output.say("Keep what is on trial, from a second login: sudo countersign pam confirm") } else { Ok(()) }
 }
