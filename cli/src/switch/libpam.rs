@@ -6,7 +6,7 @@ use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     os::unix::ffi::OsStrExt as _,
     path::Path,
-    ptr,
+    ptr, slice,
 };
 
 use zeroize::Zeroizing;
@@ -37,6 +37,7 @@ struct Message {
 #[repr(C)]
 struct Response {
     text: *mut c_char,
+    /// Unused by libpam.
     code: c_int,
 }
 
@@ -112,43 +113,55 @@ extern "C" fn converse(
     responses: *mut *mut Response,
     data: *mut c_void,
 ) -> c_int {
-    let Ok(count) = usize::try_from(count) else { return PAM_CONV_ERR };
+    let count = usize::try_from(count).unwrap_or_default();
     if count == 0 || count > MOST_MESSAGES || messages.is_null() || responses.is_null() || data.is_null() {
         return PAM_CONV_ERR;
     }
     // SAFETY: `data` is what `authenticate` handed over, which waits for this call and touches it no other way.
     let carried = unsafe { &mut *data.cast::<Carried<'_>>() };
-    // SAFETY: zeroed memory that the module frees (pam_conv(3)); a `Response` of zeros is an empty one.
-    let replies = unsafe { libc::calloc(count, size_of::<Response>()) }.cast::<Response>();
-    if replies.is_null() {
+    // SAFETY: Linux-PAM hands over `count` pointers, one after the other, that live during the call.
+    let messages = unsafe { slice::from_raw_parts(messages, count) };
+    // SAFETY: any size is allowed; the module frees the memory (pam_conv(3)).
+    let memory = unsafe { libc::calloc(count, size_of::<Response>()) }.cast::<Response>();
+    if memory.is_null() {
         return PAM_BUF_ERR;
     }
-    for number in 0..count {
-        // SAFETY: Linux-PAM hands over `count` pointers, one after the other.
-        let message = unsafe { *messages.add(number) };
-        // SAFETY: each of them leads to a message that lives during the call.
-        let Some(message) = (unsafe { message.as_ref() }) else { continue };
-        let text = if message.text.is_null() {
-            String::new()
-        } else {
-            // SAFETY: a string that ends with NUL and lives during the call.
-            unsafe { CStr::from_ptr(message.text) }.to_string_lossy().into_owned()
-        };
-        if !matches!(message.style, PAM_PROMPT_ECHO_OFF | PAM_PROMPT_ECHO_ON) {
-            carried.0.tell(&text);
-            continue;
-        }
-        let reply = carried.0.ask(&text, message.style == PAM_PROMPT_ECHO_OFF).and_then(|reply| allocated(&reply));
-        let Some(reply) = reply else {
-            forget(replies, count);
-            return PAM_CONV_ERR;
-        };
-        // SAFETY: `number` is below `count`, and the memory is ours until this function returns.
-        unsafe { (*replies.add(number)).text = reply };
+    // SAFETY: room for `count` responses, ours alone until this function returns; zeros are empty ones.
+    let replies = unsafe { slice::from_raw_parts_mut(memory, count) };
+    if !answer_all(messages, replies, carried.0) {
+        replies.iter().for_each(forget);
+        // SAFETY: it came from calloc(3) and is not used again.
+        unsafe { libc::free(memory.cast()) };
+        return PAM_CONV_ERR;
     }
     // SAFETY: the place for the answer was handed over for this.
-    unsafe { *responses = replies };
+    unsafe { *responses = memory };
     PAM_SUCCESS
+}
+
+/// Whether every question has its reply.
+fn answer_all(messages: &[*const Message], replies: &mut [Response], person: &mut dyn Person) -> bool {
+    for (message, reply) in messages.iter().zip(replies) {
+        // SAFETY: each pointer leads to a message that lives during the call.
+        let Some(message) = (unsafe { message.as_ref() }) else { return false };
+        let text = text_of(message);
+        if !matches!(message.style, PAM_PROMPT_ECHO_OFF | PAM_PROMPT_ECHO_ON) {
+            person.tell(&text);
+            continue;
+        }
+        let answer = person.ask(&text, message.style == PAM_PROMPT_ECHO_OFF);
+        let Some(answer) = answer.and_then(|answer| allocated(&answer)) else { return false };
+        reply.text = answer;
+    }
+    true
+}
+
+fn text_of(message: &Message) -> String {
+    if message.text.is_null() {
+        return String::new();
+    }
+    // SAFETY: a string that ends with NUL and lives during the call.
+    unsafe { CStr::from_ptr(message.text) }.to_string_lossy().into_owned()
 }
 
 /// A copy that the module frees with free(3).
@@ -167,21 +180,15 @@ fn allocated(reply: &str) -> Option<*mut c_char> {
     Some(copy.cast())
 }
 
-/// Overwrites and frees replies that nobody gets.
-fn forget(replies: *mut Response, count: usize) {
-    for number in 0..count {
-        // SAFETY: `number` is below `count`, and the memory is ours.
-        let text = unsafe { (*replies.add(number)).text };
-        if text.is_null() {
-            continue;
-        }
-        // SAFETY: it was made by `allocated` and ends with NUL.
-        let length = unsafe { libc::strlen(text) };
-        // SAFETY: so many bytes are ours to write.
-        unsafe { libc::explicit_bzero(text.cast(), length) };
-        // SAFETY: it came from calloc(3) and is not used again.
-        unsafe { libc::free(text.cast()) };
+/// Overwrites and frees a reply that nobody gets.
+fn forget(reply: &Response) {
+    if reply.text.is_null() {
+        return;
     }
-    // SAFETY: as above.
-    unsafe { libc::free(replies.cast()) };
+    // SAFETY: it was made by `allocated` and ends with NUL.
+    let length = unsafe { libc::strlen(reply.text) };
+    // SAFETY: so many bytes are ours to write.
+    unsafe { libc::explicit_bzero(reply.text.cast(), length) };
+    // SAFETY: it came from calloc(3) and is not used again.
+    unsafe { libc::free(reply.text.cast()) };
 }

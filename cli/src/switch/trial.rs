@@ -21,6 +21,7 @@ use crate::{
             stack::{self, DIRECTORIES},
         },
     },
+    prompt::Interrupts,
 };
 
 /// PAM files in a folder of their own. It is removed with this value.
@@ -56,12 +57,13 @@ impl Stage {
     /// # Errors
     /// The process cannot be started.
     pub(crate) fn play(&self, service: &str, user: &str) -> Result<ExitStatus, Failure> {
+        // Ctrl-C ends that process, and this one has a terminal to put right.
+        let _interrupts = Interrupts::listen()?;
         let run = || -> io::Result<ExitStatus> {
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["pam", "try", service, user, "--folder"]).arg(&self.folder);
             // Modules trust the environment of a program of root's; sshd and sudo give them a clean one.
             command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
-            // Killed while it reads a password, it would leave the terminal without its echo.
             let terminal = termios::tcgetattr(io::stdin()).ok();
             let status = command.status();
             if let Some(before) = terminal {

@@ -108,7 +108,7 @@ fn try_it(host: &Host, plan: &Plan, output: &Output) -> Result<(), Failure> {
     output.say(&format!("A login of {} at {service}, as it will be, before anything is changed:", printable(&user)))?;
     let status = stage.play(service, &user)?;
     if status.success() {
-        return output.say("That worked. The code is used up: the next login wants the next one.");
+        return output.say("That worked. A code that was asked for is used up: the next login wants the next one.");
     }
     Err(Failure::refused("that login was refused: nothing was changed")
         .with_help("Try the code alone: countersign verify")

@@ -82,7 +82,7 @@ fn caller(scene: &Scene, services: &[String]) -> Option<Finding> {
     let asked = |service: &&String| caller != "root" || !ROOT_PASSES.contains(&service.as_str());
     let service = services.iter().find(asked)?;
     let kept = scene.daemon.accounts.as_ref()?.get(&caller);
-    let why = if !kept.is_some_and(|kept| kept.authenticators > 0) {
+    let why = if kept.is_none_or(|kept| kept.authenticators == 0) {
         "has no authenticator"
     } else if kept.is_some_and(is_barred) {
         "is disabled, or its record was altered"
