@@ -174,3 +174,7 @@ fn sshds(host: &Host) -> Result<FirstFactor, Failure> {
     let key = |way: &str| way.split(',').any(|method| method.split(':').next() == Some("publickey"));
     Ok(if methods.split_whitespace().all(key) { FirstFactor::Key } else { FirstFactor::Password })
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
