@@ -64,10 +64,10 @@ pub(crate) fn standing(host: &Host, change: &Change) -> Result<Standing, Failure
 /// Somebody has changed a file since, or it cannot be written. The change is then still known.
 pub(crate) fn undo(host: &Host, ledger: &Ledger, change: &Change, lock: &Lock) -> Result<Undone, Failure> {
     let standing = standing(host, change)?;
-    let asks = change.services.iter().any(|service| asks(host, service));
+    let out = change.services.iter().all(|service| is_out(host, service));
     let undone = match (&standing, change.by) {
         (Standing::Undone, _) => Undone::Already,
-        (Standing::Edited(_), _) if !asks => Undone::Already,
+        (Standing::Edited(_), _) if out => Undone::Already,
         (Standing::Edited(path), By::File) => return Err(edited(change, path)),
         (Standing::InForce, By::File) => {
             change.files.iter().try_for_each(|changed| restore(host, changed))?;
@@ -104,6 +104,11 @@ fn settle(host: &Host, changed: &Changed) -> Result<(), Failure> {
     let path = host.at(&changed.path);
     let now = file::bytes(&path)?;
     if now == changed.before { Ok(()) } else { file::replace(&path, now.as_deref(), changed.before.as_deref()) }
+}
+
+/// Whether a service certainly asks for no code any more. A file that libpam cannot take is no proof.
+fn is_out(host: &Host, service: &str) -> bool {
+    Stack::read(host, service, Kind::Auth).is_ok() && !asks(host, service)
 }
 
 /// Whether a service asks for a code now.

@@ -72,6 +72,10 @@ fn a_file_that_somebody_has_edited_is_left_and_explained() {
     assert!(failure.what().contains("/etc/pam.d/sudo was changed by hand"), "{failure:?}");
     assert_eq!(fs::read(scene.path()).unwrap(), by_hand);
     assert_eq!(scene.ledger.changes().unwrap().len(), 1, "the way back is still known");
+    // A file that libpam cannot take says nothing: the way back must not be lost for it.
+    fs::write(scene.path(), "auth required pam_unix.so \\\n").unwrap();
+    assert!(scene.undo().is_err());
+    assert_eq!(scene.ledger.changes().unwrap().len(), 1);
     // Once the lines are out, there is nothing left to undo.
     fs::write(scene.path(), "auth required pam_unix.so\nauth optional pam_warn.so\n").unwrap();
     assert_eq!(scene.undo(), Ok(Undone::Already));
