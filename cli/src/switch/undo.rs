@@ -73,17 +73,18 @@ pub(crate) fn undo(host: &Host, ledger: &Ledger, change: &Change, lock: &Lock) -
             change.files.iter().try_for_each(|changed| restore(host, changed))?;
             Undone::Restored
         }
-        (_, By::PamAuthUpdate) => {
+        (Standing::InForce, By::PamAuthUpdate) => {
+            // Where it cannot, such as while apt holds debconf's lock, the bytes are put back all the same.
+            let _ = common::disable(host);
+            change.files.iter().try_for_each(|changed| settle(host, changed))?;
+            Undone::Restored
+        }
+        (Standing::Edited(path), By::PamAuthUpdate) => {
             common::disable(host)?;
-            if standing == Standing::InForce {
-                change.files.iter().try_for_each(|changed| settle(host, changed))?;
-                Undone::Restored
-            } else if common::names_ours(host) {
-                let path = Path::new(common::FILE);
+            if common::names_ours(host) {
                 return Err(edited(change, path));
-            } else {
-                Undone::TakenOut
             }
+            Undone::TakenOut
         }
     };
     ledger.forget(&change.what, lock)?;

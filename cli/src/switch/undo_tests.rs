@@ -101,3 +101,11 @@ fn a_run_that_was_killed_between_two_files_is_taken_back() {
     assert_eq!(fs::read(scene.path()).unwrap(), BEFORE);
     assert_eq!(file::bytes(&scene.host.at(Path::new("/etc/pam.d/su"))), Ok(None));
 }
+
+#[test]
+fn where_pam_auth_update_cannot_the_bytes_are_put_back_all_the_same() {
+    let mut scene = scene();
+    scene.change.by = By::PamAuthUpdate;
+    assert_eq!(scene.undo(), Ok(Undone::Restored));
+    assert_eq!(fs::read(scene.path()).unwrap(), BEFORE);
+}

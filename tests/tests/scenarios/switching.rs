@@ -159,6 +159,34 @@ fn whoever_would_be_locked_out_is_told_and_nothing_changes() -> Result<()> {
     assert!(!silent.succeeded() && silent.says("daemon-silent"), "{silent}");
     assert_eq!((scene.bytes(SSHD), scene.bytes(SUDO)), before);
     assert!(!scene.host.has(&format!("{LEDGER}/sshd")));
+    // Whoever insists is told what it costs, and gets it; the way back needs no daemon.
+    let forced = scene.host.countersign(&["pam", "enable", "sshd", "--yes", "--force"])?.success()?;
+    assert!(forced.says("daemon-silent") && scene.asks(SSHD), "{forced}");
+    scene.host.countersign(&["pam", "disable", "sshd", "--yes"])?.success()?;
+    assert_eq!(scene.bytes(SSHD), before.0);
+    Ok(())
+}
+
+#[test]
+fn every_service_that_debian_ships_is_switched_on_soundly_and_off_again() -> Result<()> {
+    let scene = Scene::new()?;
+    enrol_root(&scene.host)?;
+    let shipped = scene.host.run(&["sh", "-c", "cd /etc/pam.d && grep -l '^@include common-auth' *"])?.success()?;
+    // cron authenticates nobody: it only shares the file.
+    let services: Vec<&str> = shipped.stdout.lines().filter(|name| !["cron", "other"].contains(name)).collect();
+    assert!(["su", "login", "sudo", "sshd", "chsh"].iter().all(|usual| services.contains(usual)), "{services:?}");
+    for service in services {
+        let path = format!("/etc/pam.d/{service}");
+        let before = scene.bytes(&path);
+        scene.host.countersign(&["pam", "enable", service, "--yes", "--no-try"])?.success()?;
+        let judged = scene.host.countersign(&["doctor", "--service", service, "--json"])?;
+        let judged: serde_json::Value = serde_json::from_str(&judged.stdout)?;
+        let findings = judged["findings"].as_array().into_iter().flatten();
+        let wrong: Vec<_> = findings.filter(|finding| finding["area"] == "pam").collect();
+        assert!(wrong.is_empty(), "{service}: {wrong:#?}");
+        scene.host.countersign(&["pam", "disable", service, "--yes"])?.success()?;
+        assert_eq!(scene.bytes(&path), before, "{service}");
+    }
     Ok(())
 }
 
