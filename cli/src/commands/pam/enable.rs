@@ -93,7 +93,10 @@ async fn judge(
     }
     Err(Failure::refused("root or you could be locked out: nothing was changed")
         .with_help("Put right what stands above, and run the command again.")
-        .with_help("--force goes on all the same: whoever is meant above then gets in no more until you undo it, which takes a root shell that is open already."))
+        .with_help(
+            "--force goes on all the same: whoever is meant above then gets in no more until you undo it, which takes a root \
+             shell that is open already.",
+        ))
 }
 
 /// One login of the caller through libpam, with the files as they would be.
