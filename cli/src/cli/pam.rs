@@ -62,7 +62,7 @@ pub(crate) struct PamEnable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FirstFactor {
     /// What stands in the stack.
-    #[value(help = "what the service asks for now, such as the password; the code comes below it")]
+    #[value(help = "what the service asks for now; the code comes below it")]
     Password,
     /// sshd has proven a key.
     #[value(help = "a key that sshd has checked; the code comes in place of the password")]
