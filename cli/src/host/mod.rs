@@ -38,6 +38,7 @@ pub(crate) struct Ran {
 type Runner = Rc<dyn Fn(&str, &[&str]) -> io::Result<Ran>>;
 
 /// The host that is looked at.
+#[derive(Clone)]
 pub(crate) struct Host {
     root: PathBuf,
     runner: Runner,
@@ -68,9 +69,9 @@ impl Host {
 
     /// The same host with this text in a file: what would be, if it were written.
     pub(crate) fn imagined(&self, path: &Path, text: &str) -> Self {
-        let mut imagined = self.imagined.clone();
-        imagined.insert(path.to_owned(), text.to_owned());
-        Self { root: self.root.clone(), runner: Rc::clone(&self.runner), imagined }
+        let mut host = self.clone();
+        host.imagined.insert(path.to_owned(), text.to_owned());
+        host
     }
 
     /// The text of a file. Bytes that are not UTF-8 come as the replacement character.

@@ -29,7 +29,8 @@ impl Moment {
         self
     }
 
-    /// The seconds from now to this one. `None` where it has come, or belongs to another boot: who waited for it is gone.
+    /// The seconds from now to this one. `None` where it has come, or belongs to another boot: who waited for it is
+    /// gone.
     pub(crate) fn left(&self) -> Option<u64> {
         let now = Self::now();
         (now.boot == self.boot).then(|| self.seconds.saturating_sub(now.seconds)).filter(|left| *left > 0)

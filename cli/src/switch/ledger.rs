@@ -133,7 +133,7 @@ impl Ledger {
         folders.iter().map(|folder| load(folder).map_err(|error| self.cannot(&error))).collect()
     }
 
-    /// Whether somebody has still to confirm something.
+    /// The change of this name.
     ///
     /// # Errors
     /// As [`Ledger::changes`].
@@ -207,6 +207,13 @@ impl Ledger {
             io::ErrorKind::PermissionDenied => failure.with_help("Run the command as root, with sudo for instance."),
             _ => failure.with_help("It holds the way back. Without it no PAM file is changed."),
         }
+    }
+}
+
+impl Changed {
+    /// The file as it becomes, for those that read it; empty where it goes.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(self.after.as_deref().unwrap_or_default()).into_owned()
     }
 }
 

@@ -35,11 +35,7 @@ impl Stage {
     /// # Errors
     /// A file cannot be read or written.
     pub(crate) fn make(host: &Host, service: &str, changes: &[Changed]) -> Result<Self, Failure> {
-        let mut host = host.imagined(Path::new("/dev/null"), "");
-        for changed in changes {
-            let text = String::from_utf8_lossy(changed.after.as_deref().unwrap_or_default()).into_owned();
-            host = host.imagined(&changed.path, &text);
-        }
+        let host = changes.iter().fold(host.clone(), |host, changed| host.imagined(&changed.path, &changed.text()));
         let make = || -> io::Result<Self> {
             let folder = nix::unistd::mkdtemp(&std::env::temp_dir().join("countersign-pam.XXXXXX"))?;
             let stage = Self { folder };

@@ -75,7 +75,7 @@ async fn prove(change: &Change, admin: &AdminProxy<'_>) -> Result<u64, Failure> 
                 names.join(" or "),
                 change.name()
             ))
-            .with_help("Log in there with a code first. A login that a rule lets through, or that is remembered, proves nothing."))
+            .with_help("Log in there with a code first. A login that a rule lets through proves nothing, nor a remembered one."))
         }
     }
 }

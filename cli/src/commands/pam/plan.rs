@@ -54,12 +54,7 @@ impl Plan {
 
     /// The host as it would be.
     pub(super) fn imagined(&self, host: &Host) -> Host {
-        let mut imagined = host.imagined(Path::new("/dev/null"), "");
-        for changed in self.files() {
-            let text = String::from_utf8_lossy(changed.after.as_deref().unwrap_or_default()).into_owned();
-            imagined = imagined.imagined(&changed.path, &text);
-        }
-        imagined
+        self.files().fold(host.clone(), |host, changed| host.imagined(&changed.path, &changed.text()))
     }
 
     /// All files that change.
