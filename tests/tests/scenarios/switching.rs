@@ -222,6 +222,25 @@ fn a_read_only_etc_is_left_alone_and_named() -> Result<()> {
 }
 
 #[test]
+fn a_full_disk_that_cannot_hold_the_way_back_changes_nothing() -> Result<()> {
+    let scene = Scene::new()?;
+    enrol_root(&scene.host)?;
+    let before = scene.bytes(SSHD);
+    let full =
+        "mkdir -m 0700 $0 && mount -t tmpfs -o size=16k,mode=0700 full $0 && ! cat /dev/zero 2>/dev/null >$0/filler";
+    scene.host.run(&["sh", "-c", full, LEDGER])?.success()?;
+    let outcome = scene.host.countersign(&["pam", "enable", "sshd", "--yes", "--no-try", "--for", "1h"])?;
+    assert!(!outcome.succeeded() && outcome.says("Without it no PAM file is changed"), "{outcome}");
+    assert_eq!(scene.bytes(SSHD), before);
+    scene.host.run(&["rm", &format!("{LEDGER}/filler")])?.success()?;
+    // What was begun there is no hindrance once there is room.
+    scene.host.countersign(&["pam", "enable", "sshd", "--yes", "--no-try"])?.success()?;
+    scene.host.countersign(&["pam", "disable", "sshd", "--yes"])?.success()?;
+    assert_eq!(scene.bytes(SSHD), before);
+    Ok(())
+}
+
+#[test]
 fn of_two_that_switch_on_at_once_one_does_and_the_way_back_leads_to_the_beginning() -> Result<()> {
     let scene = Scene::new()?;
     enrol_root(&scene.host)?;

@@ -64,7 +64,9 @@ pub(super) fn run(arguments: &PamStatus, output: &Output) -> Result<(), Failure>
     let host = Host::here();
     // What was changed is root's alone to read.
     let root = geteuid().is_root();
-    let changes = if root { Ledger::of(&host).changes()? } else { Vec::new() };
+    let mut changes = if root { Ledger::of(&host).changes()? } else { Vec::new() };
+    // What was written down and never done, or undone by hand, is nothing any more.
+    changes.retain(|change| undo::standing(&host, change) != Ok(Standing::Undone));
     let common = changes.iter().find(|change| change.what == COMMON).map(|change| kept(&host, change));
     let mut services: Vec<Service> = Vec::new();
     for name in stack::services(&host) {
@@ -111,7 +113,7 @@ fn service(host: &Host, service: String, stack: &Stack, change: Option<&Change>)
 }
 
 fn kept(host: &Host, change: &Change) -> Kept {
-    let edited = matches!(undo::standing(host, change), Ok(Standing::Edited(_) | Standing::Undone));
+    let edited = matches!(undo::standing(host, change), Ok(Standing::Edited(_)));
     let state = match (edited, &change.trial) {
         (true, _) => "edited",
         (false, Some(_)) => "trial",
