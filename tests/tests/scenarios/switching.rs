@@ -222,6 +222,37 @@ fn a_read_only_etc_is_left_alone_and_named() -> Result<()> {
 }
 
 #[test]
+fn killed_at_any_point_the_file_is_whole_and_the_way_back_leads_to_the_beginning() -> Result<()> {
+    let scene = Scene::new()?;
+    enrol_root(&scene.host)?;
+    let before = scene.bytes(SSHD);
+    let enable = ["countersign", "pam", "enable", "sshd", "--yes", "--no-try", "--for", "1h"];
+    let begun = std::time::Instant::now();
+    scene.host.run(&enable)?.success()?;
+    let whole = begun.elapsed();
+    let after = scene.bytes(SSHD);
+    scene.host.countersign(&["pam", "disable", "sshd", "--yes"])?.success()?;
+    let (mut changed, mut rounds) = (0, 0);
+    // Most of the time goes into judging: the kills lie close together where the files are written.
+    while rounds < 60 {
+        let part = if rounds < 10 { 0.1 * f64::from(rounds) } else { 0.75 + 0.006 * f64::from(rounds) };
+        let delay = format!("{:.4}", whole.as_secs_f64() * part + 0.001);
+        scene.host.run(&[&["timeout", "-s", "KILL", &delay], &enable[..]].concat())?;
+        let now = scene.bytes(SSHD);
+        assert!(now == before || now == after, "half a file: {}", String::from_utf8_lossy(&now));
+        changed += u32::from(now == after);
+        scene.host.countersign(&["pam", "disable", "sshd", "--yes"])?.success()?;
+        assert_eq!(scene.bytes(SSHD), before, "after {delay} s");
+        rounds += 1;
+    }
+    println!("{changed} of {rounds} runs were killed after they had changed the file, or not at all");
+    scene.host.run(&enable)?.success()?;
+    let left = scene.host.run(&["sh", "-c", "ls -A /etc/pam.d | grep countersign"])?;
+    assert_eq!(left.stdout, "", "a run that was killed left something that the next did not take away");
+    Ok(())
+}
+
+#[test]
 fn a_full_disk_that_cannot_hold_the_way_back_changes_nothing() -> Result<()> {
     let scene = Scene::new()?;
     enrol_root(&scene.host)?;
