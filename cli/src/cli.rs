@@ -3,6 +3,10 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod pam;
+
+pub(crate) use pam::{FirstFactor, Pam, PamAction, PamDisable, PamEnable, PamRevert, PamStatus, PamTry};
+
 /// Enrols, lists and unlocks the second factors of this host.
 ///
 /// Countersign asks for a code from a phone or a key fob wherever somebody logs in. This tool speaks to its
@@ -61,6 +65,7 @@ pub(crate) enum Command {
     Import(Import),
     Audit(Audit),
     Doctor(Doctor),
+    Pam(Pam),
     Config(Config),
     Key(Key),
     Completions(Completions),

@@ -19,7 +19,8 @@ pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// As [`USUAL_PATIENCE`], where somebody may have to type an administrator's password first.
 const TYPING_PATIENCE: Duration = Duration::from_secs(150);
 
-/// Under what name sudo and its like leave the account that called them. It is used for a question back alone.
+/// Under what name sudo and its like leave the account that called them. It is used for questions
+/// back, and for guards against mistakes.
 const CALLERS: [&str; 3] = ["SUDO_USER", "DOAS_USER", "PKEXEC_UID"];
 
 /// A connection to the bus on which the daemon lives.
@@ -123,9 +124,7 @@ pub(crate) fn account(named: Option<&str>, command: &str) -> Result<String, Fail
     if let Some(user) = named {
         return Ok(user.to_owned());
     }
-    let caller = CALLERS.iter().find_map(|name| std::env::var(name).ok()).filter(|_| geteuid().is_root());
-    if let Some(caller) = caller {
-        let caller = caller.parse().ok().and_then(own_name).unwrap_or(caller);
+    if let Some(caller) = sudo_caller() {
         return Err(Failure::usage("under sudo the account must be named").with_help(format!(
             "Try: sudo countersign {command} {caller} or, if root itself is meant: sudo countersign {command} root",
             caller = printable(&caller)
@@ -135,6 +134,12 @@ pub(crate) fn account(named: Option<&str>, command: &str) -> Result<String, Fail
         Failure::usage(format!("your uid {} has no name here", getuid()))
             .with_help(format!("Name the account: countersign {command} USER"))
     })
+}
+
+/// The account that called this through sudo or its like. Only for what the caller may do anyway.
+pub(crate) fn sudo_caller() -> Option<String> {
+    let caller = CALLERS.iter().find_map(|name| std::env::var(name).ok()).filter(|_| geteuid().is_root())?;
+    Some(caller.parse().ok().and_then(own_name).unwrap_or(caller))
 }
 
 fn own_name(uid: u32) -> Option<String> {

@@ -15,6 +15,7 @@ mod output;
 mod png;
 mod prompt;
 mod qr;
+mod switch;
 mod table;
 mod wording;
 

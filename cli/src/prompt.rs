@@ -70,8 +70,9 @@ pub(crate) async fn ask(
     hidden: bool,
     interrupts: &mut Interrupts,
 ) -> Result<Answer, Failure> {
-    output.print(question)?;
+    // Before the question: what is typed once it stands there must not be thrown away.
     let echo = hidden.then(Echo::off).flatten();
+    output.print(question)?;
     // The thread that reads cannot be stopped, but nothing waits for it: the process ends beneath it.
     let line = tokio::task::spawn_blocking(read_line);
     let answer = tokio::select! {
@@ -89,6 +90,20 @@ pub(crate) async fn ask(
         output.print("\n")?;
     }
     Ok(answer)
+}
+
+/// As [`ask`], in a program that does nothing else meanwhile and may be killed by a signal. `None` at the end of the input.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_at_once(output: &Output, question: &str, hidden: bool) -> Result<Option<Zeroizing<String>>, Failure> {
+    let echo = hidden.then(Echo::off).flatten();
+    output.print(question)?;
+    let line = read_line().map_err(|error| Failure::refused(format!("standard input cannot be read: {error}")))?;
+    if echo.is_some() || line.is_none() || !somebody_is_there() {
+        output.print("\n")?;
+    }
+    Ok(line)
 }
 
 /// Asks for a yes; everything else, a closed input and a signal too, is a no.

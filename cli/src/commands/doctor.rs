@@ -1,10 +1,10 @@
 //! `countersign doctor`: looks at the host and at the daemon, says what is wrong and what to change, and changes
 //! nothing. Its exit code is its verdict: 0 fine, 1 warnings, 2 somebody could be locked out or let in.
 
-mod daemon;
+pub(super) mod daemon;
 mod people;
 mod services;
-mod show;
+pub(super) mod show;
 mod system;
 
 use nix::unistd::geteuid;
@@ -22,11 +22,32 @@ use crate::{
 };
 
 /// What is known before anything is judged.
-struct Scene {
-    host: Host,
-    people: People,
-    sudoers: Sudoers,
-    daemon: daemon::Daemon,
+pub(super) struct Scene {
+    pub(super) host: Host,
+    pub(super) people: People,
+    pub(super) sudoers: Sudoers,
+    pub(super) daemon: daemon::Daemon,
+}
+
+impl Scene {
+    /// Looks at a host and asks the daemon.
+    ///
+    /// # Errors
+    /// Where the command line asks for a bus that cannot be meant.
+    pub(super) async fn of(host: Host, bus: Option<&str>) -> Result<Self, Failure> {
+        let people = People::read(&host);
+        let sudoers = Sudoers::read(&host, &people);
+        let daemon = daemon::Daemon::ask(bus, &sudoers.accounts).await?;
+        Ok(Self { host, people, sudoers, daemon })
+    }
+
+    /// Judges everything; of the services those that are named, or all that matter.
+    pub(super) fn judge(&self, named: &[String], report: &mut Report) {
+        let asking = services::judge(self, named, report);
+        daemon::judge(self, report);
+        system::judge(self, report);
+        people::judge(self, &asking, report);
+    }
 }
 
 /// Runs the command.
@@ -40,21 +61,14 @@ pub(super) async fn run(arguments: &Doctor, bus: Option<&str>, output: &Output) 
             Failure::usage(format!("{wrong:?} is no PAM service")).with_help("See which there are: ls /etc/pam.d")
         );
     }
-    let host = Host::here();
-    let people = People::read(&host);
-    let sudoers = Sudoers::read(&host, &people);
-    let daemon = daemon::Daemon::ask(bus, &sudoers.accounts).await?;
-    let scene = Scene { host, people, sudoers, daemon };
+    let scene = Scene::of(Host::here(), bus).await?;
     let mut report = Report::default();
     if !geteuid().is_root() {
         let what = "this was not run by root: much could not be looked at";
         let finding = Finding::new(Area::System, Level::Warning, "not-root", what);
         report.add(finding.because("what cannot be read is not judged").change("sudo countersign doctor"));
     }
-    let asking = services::judge(&scene, &arguments.service, &mut report);
-    daemon::judge(&scene, &mut report);
-    system::judge(&scene, &mut report);
-    people::judge(&scene, &asking, &mut report);
+    scene.judge(&arguments.service, &mut report);
     if arguments.json {
         show::json(&report, output)?
     } else {

@@ -15,7 +15,8 @@ const HEAD: &str = ".Dd November 22, 2026\n.Dt COUNTERSIGN 1\n.Os\n.Sh NAME\n.Nm
 /// What stands behind them.
 const TAIL: &str = ".Sh FILES\n.Bl -tag -width Ds\n\
     .It Pa /etc/countersign/countersign.toml\nThe configuration, see\n.Xr countersign.toml 5 .\n\
-    .It Pa /var/lib/countersign\nThe state: secrets, counters and the audit.\nThe daemon's alone.\n.El\n\
+    .It Pa /var/lib/countersign\nThe state: secrets, counters and the audit.\nThe daemon's alone.\n\
+    .It Pa /var/lib/countersign-pam\nWhat\n.Nm\n.Cm pam enable\nchanged, with every file as it was.\n.El\n\
     .Sh EXIT STATUS\n.Bl -tag -width Ds -compact\n.It 0\nDone.\n.It 1\nRefused: the message says why.\n\
     .It 2\nWrong usage.\n.It 3\nThe daemon cannot be reached.\n.El\n\
     .Sh EXAMPLES\nGive somebody a second factor, and see what there is:\n\

@@ -13,6 +13,7 @@ mod import;
 mod key;
 mod list;
 mod manual;
+mod pam;
 mod prune;
 mod recovery_codes;
 mod remove;
@@ -83,6 +84,7 @@ fn carry_out(cli: &Cli) -> Result<(), Failure> {
 }
 
 async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
+    pam::take_back_what_is_due();
     let bus = cli.bus.as_deref();
     match &cli.command {
         Command::Enroll(arguments) => enroll::run(arguments, bus, output).await,
@@ -100,6 +102,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,
         Command::Audit(arguments) => audit::run(arguments, bus, output).await,
         Command::Doctor(arguments) => doctor::run(arguments, bus, output).await,
+        Command::Pam(arguments) => pam::run(&arguments.action, bus, output).await,
         Command::Config(arguments) => match &arguments.action {
             ConfigAction::Check(arguments) => config::check(arguments, output),
             ConfigAction::Show(arguments) => config::show(arguments, bus, output).await,

@@ -11,11 +11,13 @@ pub(crate) mod pam;
 pub(crate) mod sshd;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs::{self, File, Metadata},
     io::{self, Read as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    rc::Rc,
 };
 
 /// More than any file that is read here holds, in bytes.
@@ -33,12 +35,15 @@ pub(crate) struct Ran {
 }
 
 /// How programs are run: by an absolute path, with arguments.
-type Runner = Box<dyn Fn(&str, &[&str]) -> io::Result<Ran>>;
+type Runner = Rc<dyn Fn(&str, &[&str]) -> io::Result<Ran>>;
 
 /// The host that is looked at.
+#[derive(Clone)]
 pub(crate) struct Host {
     root: PathBuf,
     runner: Runner,
+    /// Files as they are thought to be, whatever lies on the disk.
+    imagined: BTreeMap<PathBuf, String>,
 }
 
 /// A line of a file, as people look it up.
@@ -53,13 +58,20 @@ pub(crate) struct Place {
 impl Host {
     /// The host on which this runs.
     pub(crate) fn here() -> Self {
-        Self { root: PathBuf::from("/"), runner: Box::new(run) }
+        Self { root: PathBuf::from("/"), runner: Rc::new(run), imagined: BTreeMap::new() }
     }
 
     /// A host whose files lie below `root`, and whose programs are `runner`.
     #[cfg(test)]
     pub(crate) fn below(root: &Path, runner: impl Fn(&str, &[&str]) -> io::Result<Ran> + 'static) -> Self {
-        Self { root: root.to_owned(), runner: Box::new(runner) }
+        Self { root: root.to_owned(), runner: Rc::new(runner), imagined: BTreeMap::new() }
+    }
+
+    /// The same host with this text in a file: what would be, if it were written.
+    pub(crate) fn imagined(&self, path: &Path, text: &str) -> Self {
+        let mut host = self.clone();
+        host.imagined.insert(path.to_owned(), text.to_owned());
+        host
     }
 
     /// The text of a file. Bytes that are not UTF-8 come as the replacement character.
@@ -67,6 +79,9 @@ impl Host {
     /// # Errors
     /// It cannot be read, is no regular file, or is larger than any that belongs there.
     pub(crate) fn read(&self, path: &Path) -> io::Result<String> {
+        if let Some(text) = self.imagined.get(path) {
+            return Ok(text.clone());
+        }
         let path = self.at(path);
         if !fs::metadata(&path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
@@ -108,7 +123,8 @@ impl Host {
         (self.runner)(program, arguments)
     }
 
-    fn at(&self, path: &Path) -> PathBuf {
+    /// Where a path of the host's lies.
+    pub(crate) fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 32] = [
     "",
     "enroll",
     "status",
@@ -24,6 +24,13 @@ const COMMANDS: [&str; 25] = [
     "prune",
     "audit",
     "doctor",
+    "pam",
+    "pam enable",
+    "pam confirm",
+    "pam disable",
+    "pam status",
+    "pam try",
+    "pam revert",
     "config",
     "config check",
     "config show",
@@ -70,7 +77,7 @@ fn every_command_has_a_reviewed_help_with_an_example() {
     for command in listed {
         assert!(COMMANDS.contains(&command.as_str()), "{command} has no golden file");
         assert!(
-            ["import", "config", "key"].contains(&command.as_str()) || help(&command).contains("Example"),
+            ["import", "config", "key", "pam"].contains(&command.as_str()) || help(&command).contains("Example"),
             "{command}"
         );
     }

@@ -99,7 +99,7 @@ fn stage() -> Stage {
     stage
 }
 
-/// What `doctor` ends with is for this machine to say.
+/// What `doctor` ends with, and what PAM's files hold, is for this machine to say.
 const ANY: i32 = -1;
 
 /// Every command that prints JSON, by its heading, as it is run; and its exit code.
@@ -122,6 +122,7 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("audit --json", "audit --json", 0),
         run("audit --verify --json", "audit --verify --json", 0),
         run("doctor --json", "doctor --json", ANY),
+        run("pam status --json", "pam status --json", ANY),
         run("config check --json", "config check --daemon DAEMON --json", 1),
         run("config show --json", "config show --json", 0),
     ]

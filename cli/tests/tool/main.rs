@@ -17,6 +17,7 @@ mod enroll;
 mod help;
 mod import;
 mod json;
+mod pam;
 mod prune;
 mod service;
 mod stage;

@@ -169,9 +169,10 @@ fn closing() {
     println!(
         "  make install                     the daemon, the module, the tool, the bus policy\n  \
          countersign enroll alice         shows the QR code, asks for a code\n  \
-         /etc/pam.d/sshd, /etc/pam.d/sudo the two lines of packaging/dev/pam.d/sshd-key-and-code\n  \
-         /etc/ssh/sshd_config             AuthenticationMethods publickey,keyboard-interactive\n\n\
-         Then log in from a second window before you close the first one.\n"
+         /etc/ssh/sshd_config             AuthenticationMethods publickey,keyboard-interactive\n  \
+         countersign pam enable sshd --for 10m   shows, judges and tries the change; it is taken back by itself\n  \
+         countersign pam confirm          from a second login with a code: it stays\n\n\
+         Keep the first window open until that has worked.\n"
     );
 }
 

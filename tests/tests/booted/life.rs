@@ -18,8 +18,8 @@ const ALIVE: &str = "(/proc|/sys|/dev|/run|/tmp|/var/tmp|/var/log|/var/cache|/va
     /var/backups|/home|/root|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|/etc/\\.pwd\\.lock|/var/mail|/var/spool|\
     /var/lib/sudo|/var/lib/private|/var/lib/polkit-1)";
 
-/// The answers of a PAM file that asks for a code after the key.
-const KEY_AND_CODE: &str = "auth requisite pam_countersign.so\nauth required pam_permit.so\n";
+const SSHD: &str = "/etc/pam.d/sshd";
+const COMMON: &str = "/etc/pam.d/common-auth";
 
 #[test]
 fn a_package_is_installed_used_upgraded_under_load_and_purged_without_a_trace() {
@@ -50,6 +50,7 @@ fn installing_changes_no_login(machine: &Booted, before: &[String]) {
         machine.run(&["systemctl", "is-active", unit]).unwrap().success().unwrap();
         machine.run(&["systemctl", "is-enabled", unit]).unwrap().success().unwrap();
     }
+    machine.run(&["systemctl", "is-enabled", "countersign-pam-revert.service"]).unwrap().success().unwrap();
     machine.login("alice", PASSWORD, "", "id -un").unwrap().success().unwrap();
     assert_eq!(
         machine.shell("stat -c '%U %a' /var/lib/countersign /run/countersign").unwrap(),
@@ -57,26 +58,70 @@ fn installing_changes_no_login(machine: &Booted, before: &[String]) {
     );
 }
 
-/// pam-auth-update for everything that includes common-auth; for ssh the key and the code, as the README has it.
+/// By the tool, from alice's own logins: ssh with key and code, and everything that includes common-auth.
 fn it_is_switched_on_and_asks(machine: &Booted) {
     let phone = machine.enrol("alice").unwrap();
-    machine.shell("pam-auth-update --enable countersign").unwrap();
+    let codes = &phone.recovery_codes;
+    let (sshd, common) = (machine.read(SSHD).unwrap(), machine.read(COMMON).unwrap());
+    machine.shell(&format!("cp -p {SSHD} /root/sshd.pam; cp -p {COMMON} /root/common-auth.pam")).unwrap();
+    let with_password = |command| machine.ssh("alice", command).answer("Password: ", PASSWORD);
+
+    // A reboot ends a trial before anybody can log in.
+    let on_trial = "sudo countersign pam enable sshd --for 1h";
+    let tried = with_password(on_trial)
+        .answer("password for alice: ", PASSWORD)
+        .answer("Verification code: ", &codes[0])
+        .expect("That worked.")
+        .answer("[y/N]", "y")
+        .expect("and at a reboot before")
+        .end();
+    tried.unwrap().success().unwrap();
+    assert!(machine.read(SSHD).unwrap().contains("pam_countersign.so"));
+    machine.reboot().unwrap();
+    assert_eq!(machine.read(SSHD).unwrap(), sshd, "a reboot keeps what nobody confirmed");
+
+    // systemd's timer ends it, too.
+    let short = "countersign pam enable sshd --for 10s --yes --no-try --force";
+    machine.shell(short).unwrap();
+    let back = || Ok((machine.read(SSHD)? == sshd).then_some(()));
+    scenarios::wait("the timer to take it back", back).unwrap();
+    logged(machine, &["countersign: taken back, because nobody confirmed it: sshd"]);
+
+    let tried = with_password(on_trial)
+        .answer("password for alice: ", PASSWORD)
+        .answer("Verification code: ", &codes[1])
+        .answer("[y/N]", "y")
+        .end();
+    tried.unwrap().success().unwrap();
+    let confirmed = machine
+        .ssh("alice", "sudo countersign pam confirm")
+        .answer("Verification code: ", &codes[2])
+        .answer("password for alice: ", PASSWORD)
+        .expect("sshd goes on asking for a code")
+        .end();
+    confirmed.unwrap().success().unwrap();
+
+    let everything = machine
+        .ssh("alice", "sudo countersign pam enable --common")
+        .answer("Verification code: ", &codes[3])
+        .answer("password for alice: ", PASSWORD)
+        .answer("Password: ", PASSWORD)
+        .answer("Verification code: ", &codes[4])
+        .answer("[y/N]", "y")
+        .end();
+    everything.unwrap().success().unwrap();
+    assert_ne!(machine.read(COMMON).unwrap(), common);
+
     let asked = machine.login("alice", PASSWORD, &machine.code(&phone, 0).unwrap(), "id -un").unwrap();
     assert_eq!(asked.success().unwrap().stdout, "alice\n");
     let wrong = machine.login("alice", PASSWORD, "", "id -un").unwrap();
     assert!(!wrong.succeeded(), "a login without a code: {wrong}");
-
-    machine.shell("cp -p /etc/pam.d/sshd /root/sshd.pam").unwrap();
-    let lines = machine.read("/etc/pam.d/sshd").unwrap().replace("@include common-auth\n", KEY_AND_CODE);
-    assert!(lines.contains("pam_countersign.so"));
-    machine.write("/etc/pam.d/sshd", &lines).unwrap();
     // The phone's codes are spent for a while: recovery codes let in, too.
-    let codes = &phone.recovery_codes;
     machine
         .ssh("alice", "sudo id -un")
-        .answer("Verification code: ", &codes[0])
+        .answer("Verification code: ", &codes[5])
         .answer("password for alice: ", PASSWORD)
-        .answer("Verification code: ", &codes[1])
+        .answer("Verification code: ", &codes[6])
         .expect("root")
         .end()
         .unwrap()
@@ -168,7 +213,11 @@ fn it_is_not_removed_while_a_pam_file_names_it(machine: &Booted) {
 }
 
 fn it_is_removed_and_finds_its_accounts_again(machine: &Booted) {
-    machine.shell("cp -p /root/sshd.pam /etc/pam.d/sshd").unwrap();
+    for (arguments, path, saved) in [("sshd", SSHD, "/root/sshd.pam"), ("--common", COMMON, "/root/common-auth.pam")] {
+        machine.shell(&format!("countersign pam disable {arguments} --yes && cmp {path} {saved}")).unwrap();
+    }
+    // The package takes out itself what pam-auth-update has put in.
+    machine.shell("pam-auth-update --enable countersign").unwrap();
     machine.shell("dpkg --remove countersign").unwrap();
     assert!(!machine.read("/etc/pam.d/common-auth").unwrap().contains("countersign"));
     assert!(machine.has("/var/lib/countersign/store.sqlite").unwrap());

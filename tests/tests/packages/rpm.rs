@@ -24,6 +24,7 @@ fn it_installs_into_an_empty_root_with_root_s_files_alone() {
         "/usr/bin/countersign",
         "/usr/lib/systemd/system/countersignd.service",
         "/usr/lib/systemd/system/countersignd.socket",
+        "/usr/lib/systemd/system/countersign-pam-revert.service",
         "/usr/share/dbus-1/system.d/org.countersign.Countersign1.conf",
         "/usr/share/dbus-1/system-services/org.countersign.Countersign1.service",
         "/usr/share/polkit-1/actions/org.countersign.policy",

@@ -21,13 +21,14 @@ fn the_exposure_of_the_daemon_stays_under_its_ceiling() {
 /// This systemd may be older than a directive; then it says so and ignores it. It may say nothing else.
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
-    let names = ["countersignd.service", "countersignd.socket"];
+    let names = ["countersignd.service", "countersignd.socket", "countersign-pam-revert.service"];
     let units = names.map(|name| shipped(&format!("packaging/systemd/{name}")));
-    let output = attempt("systemd-analyze", &["verify", "--man=no", path(&units[0]), path(&units[1])]);
+    let output = attempt("systemd-analyze", &["verify", "--man=no", path(&units[0]), path(&units[1]), path(&units[2])]);
     let known = [
         "Unknown key 'RestartSteps'",
         "Unknown key 'RestartMaxDelaySec'",
         "/usr/libexec/countersignd is not executable",
+        "/usr/bin/countersign is not executable",
     ];
     let said = text(&output);
     let faults: Vec<_> = said

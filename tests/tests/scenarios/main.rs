@@ -41,6 +41,7 @@ mod races;
 mod remembered;
 mod secrets;
 mod sshd;
+mod switching;
 mod timing;
 mod valgrind;
 mod words;

@@ -33,21 +33,21 @@ const RESTART: &str = "systemctl restart countersignd";
 
 /// What the daemon keeps of an account.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    pub(super) state: Option<AccountState>,
-    pub(super) authenticators: u32,
-    pub(super) recovery_codes: u32,
+pub(in crate::commands) struct Kept {
+    pub(in crate::commands) state: Option<AccountState>,
+    pub(in crate::commands) authenticators: u32,
+    pub(in crate::commands) recovery_codes: u32,
 }
 
 /// What came back.
 #[derive(Debug, Default)]
-pub(super) struct Daemon {
+pub(in crate::commands) struct Daemon {
     /// Its word about itself, or why there is none.
     health: Option<Result<Health, String>>,
     /// The uid behind its name on the bus.
     owner: Option<u32>,
     /// What it keeps; `None` where it did not say.
-    pub(super) accounts: Option<BTreeMap<String, Kept>>,
+    pub(in crate::commands) accounts: Option<BTreeMap<String, Kept>>,
     /// Whether the bus was one of the caller's choice.
     other_bus: bool,
 }

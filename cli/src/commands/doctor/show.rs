@@ -104,7 +104,11 @@ pub(super) fn text(report: &Report, output: &Output) -> Result<(), Failure> {
     output.say(&summary(report))
 }
 
-fn show(finding: &Finding, output: &Output) -> Result<(), Failure> {
+/// Prints one finding.
+///
+/// # Errors
+/// As [`Output::print`].
+pub(in crate::commands) fn show(finding: &Finding, output: &Output) -> Result<(), Failure> {
     let tone = match finding.level {
         Level::Note => Tone::Plain,
         Level::Warning => Tone::Warning,
