@@ -39,6 +39,13 @@ struct UnderWay {
     at_login: HashSet<String>,
 }
 
+impl UnderWay {
+    fn has(&self, account: &str) -> bool {
+        let pending = self.pending.get(account).is_some_and(|pending| pending.ends > Instant::now());
+        pending || self.at_login.contains(account)
+    }
+}
+
 /// The place of a login that enrols: nobody else enrols for the account until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -92,15 +99,18 @@ impl Enrollments {
         lock(&self.under_way).pending.retain(|_, pending| pending.ends > now);
     }
 
+    /// Whether somebody enrols for the account now.
+    pub(crate) fn is_under_way(&self, account: &str) -> bool {
+        lock(&self.under_way).has(account)
+    }
+
     /// Takes the place for a login that enrols, unless somebody enrols for the account already.
     pub(crate) fn take_place(&self, account: &str) -> Result<Place, Error> {
         let mut under_way = lock(&self.under_way);
-        if under_way.pending.get(account).is_some_and(|pending| pending.ends > Instant::now()) {
+        if under_way.has(account) {
             return Err(busy());
         }
-        if !under_way.at_login.insert(account.to_owned()) {
-            return Err(busy());
-        }
+        under_way.at_login.insert(account.to_owned());
         Ok(Place { under_way: Arc::clone(&self.under_way), account: account.to_owned() })
     }
 

@@ -7,7 +7,7 @@ use zbus::{DeserializeDict, SerializeDict, Type};
 use zeroize::Zeroize;
 
 use crate::{
-    Error,
+    Error, Explanation, Origin, Rehearsed, Supposition,
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
     enrollment::EnrollmentSummary,
     health::Health,
@@ -236,6 +236,15 @@ pub trait Admin {
     /// Takes the state as this host's from now on, where it came from another one: [`Health::at_home`].
     #[zbus(allow_interactive_auth)]
     fn accept_host(&self) -> Result<(), Error>;
+
+    /// What would become of a login of this account, and why. Nothing is charged, spent or written down by it.
+    #[zbus(allow_interactive_auth)]
+    fn explain(&self, user: &str, origin: &Origin, supposition: &Supposition) -> Result<Explanation, Error>;
+
+    /// What would become of the same login of up to [`crate::MAX_RECORDS`] accounts. Whoever was let through may
+    /// rehearse on for a while, on the same connection, with the same origin.
+    #[zbus(allow_interactive_auth)]
+    fn rehearse(&self, users: &[&str], origin: &Origin, supposition: &Supposition) -> Result<Vec<Rehearsed>, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]

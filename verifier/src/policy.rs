@@ -5,6 +5,7 @@
 
 mod console;
 mod index;
+mod mismatch;
 mod network;
 mod schedule;
 mod shadow;
@@ -18,6 +19,7 @@ use crate::WallTime;
 use index::Index;
 
 pub use console::is_console;
+pub use mismatch::Mismatch;
 pub use network::{Network, NetworkError};
 pub use schedule::{Days, Moment, Schedule, Span, SpanError, Weekday};
 
@@ -258,15 +260,9 @@ impl<'a> Candidates<'a> {
 }
 
 impl Rule {
-    /// Whether it matches an account that is in the right groups. What rejects most is looked at first.
+    /// Whether it matches an account that is in the right groups.
     fn may_match(&self, occasion: &Occasion<'_>) -> bool {
-        let Conditions { accounts, groups: _, services, networks, console, schedule } = &self.conditions;
-        (accounts.is_empty() || occasion.account.is_some_and(|account| accounts.contains(account)))
-            && (services.is_empty() || services.contains(occasion.service))
-            && console.is_none_or(|console| console == occasion.is_at_console())
-            && (networks.is_empty() || occasion.is_from(networks))
-            && schedule.holds(&occasion.moment)
-            && !(occasion.claimed && self.action == RuleAction::Skip)
+        self.mismatch(occasion).is_none()
     }
 
     /// What becomes of an account without an authenticator at this moment.
@@ -290,8 +286,7 @@ impl Groups {
     }
 
     fn admit(&self, member_of: &BTreeSet<u32>) -> bool {
-        (self.any.is_empty() || self.any.iter().any(|group| member_of.contains(group)))
-            && !self.none.iter().any(|group| member_of.contains(group))
+        self.mismatch(member_of).is_none()
     }
 }
 
