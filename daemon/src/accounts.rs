@@ -16,8 +16,6 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Group, User, getgrouplist};
 use tokio::sync::oneshot;
 
-use roll::Roll;
-
 pub(crate) use roll::Names;
 
 /// Threads that ask the name service.
@@ -87,7 +85,7 @@ struct Inner {
     answers: Mutex<HashMap<String, (Option<Account>, Instant)>>,
     memberships: Mutex<HashMap<String, Membership>>,
     enumerated: tokio::sync::Mutex<Option<Enumerated>>,
-    roll: tokio::sync::Mutex<Option<Arc<Roll>>>,
+    roll: tokio::sync::Mutex<roll::Kept>,
 }
 
 impl Default for Accounts {

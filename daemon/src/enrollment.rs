@@ -207,16 +207,18 @@ impl Service {
     pub async fn enrolled(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
         let account = self.own_account(caller, user).await?;
         let record = self.store().read(&account.name).await.map_err(|error| unavailable(&error))?;
-        Ok(self.with_deadline(summary::of(&account.name, record.as_ref(), &clock::now())).await)
+        Ok(self.with_policy(summary::of(&account.name, record.as_ref(), &clock::now())).await)
     }
 
-    /// Adds until when the account is to enrol, where it has nothing enrolled.
-    pub(crate) async fn with_deadline(&self, summary: EnrollmentSummary) -> EnrollmentSummary {
-        if !summary.authenticators.is_empty() {
-            return summary;
+    /// Adds what the policy has to say: until when the account is to enrol, where it has nothing enrolled, and whether
+    /// it only observes.
+    pub(crate) async fn with_policy(&self, mut summary: EnrollmentSummary) -> EnrollmentSummary {
+        if summary.authenticators.is_empty() {
+            let deadline = self.deadline_of(&summary.account, &self.view().names).await;
+            summary.enroll_by = deadline.map(|deadline| deadline.to_string());
         }
-        let deadline = self.deadline_of(&summary.account).await;
-        EnrollmentSummary { enroll_by: deadline.map(|deadline| deadline.to_string()), ..summary }
+        summary.observe = self.observes(&summary.account).await.map(str::to_owned);
+        summary
     }
 
     /// Gives an authenticator another label.

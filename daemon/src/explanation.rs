@@ -49,9 +49,7 @@ fn words(rule: &Rule, text: &RuleText, mismatch: Mismatch, login: &Login<'_>) ->
         }
         Mismatch::Account => ("accounts", format!("{account} is not among {}", names(text.accounts.as_ref()))),
         Mismatch::Service if origin.service.is_empty() => ("services", "no service is given".to_owned()),
-        Mismatch::Service => {
-            ("services", format!("{} is not among {}", origin.service, names(text.services.as_ref())))
-        }
+        Mismatch::Service => ("services", format!("{} is not among {}", origin.service, names(text.services.as_ref()))),
         Mismatch::Console => ("console", console(login).to_owned()),
         Mismatch::Network => ("networks", network(text, login)),
         Mismatch::Schedule => schedule(text, occasion),
@@ -100,7 +98,8 @@ fn schedule(rule: &RuleText, occasion: &Occasion<'_>) -> (&'static str, String) 
 
 fn groups(rule: &RuleText) -> String {
     let listed = rule.groups.iter().flat_map(|list| &list.0).map(|group| group.get_ref());
-    let wanted: Vec<_> = listed.filter(|GroupName { excluded, .. }| !excluded).map(|group| group.name.clone()).collect();
+    let wanted: Vec<_> =
+        listed.filter(|GroupName { excluded, .. }| !excluded).map(|group| group.name.clone()).collect();
     some(&wanted)
 }
 

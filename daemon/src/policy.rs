@@ -17,6 +17,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::service::Service;
 
+/// Nobody is asked.
+pub(crate) const OBSERVED_ALL: &str = "all";
+/// Some are not asked.
+pub(crate) const OBSERVED_SOME: &str = "some";
+
 /// What the policy says about one login, at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruling {
@@ -63,11 +68,26 @@ impl Service {
 
     /// The first day on which a rule that may concern this account needs it to be enrolled; `None` where there is none
     /// to come, or where the name service does not say which rules concern it.
-    pub(crate) async fn deadline_of(&self, account: &str) -> Option<Deadline> {
+    pub(crate) async fn deadline_of(&self, account: &str, names: &Names) -> Option<Deadline> {
         let settings = self.settings();
         let deadlines = settings.config.policy.deadlines(account, clock::wall());
-        let member_of = self.accounts().member_of(account, deadlines.groups(), settings.config.nss).await.ok()?;
+        let member_of = names.member_of(account, deadlines.groups(), settings.config.nss).await.ok()?;
         deadlines.earliest_deadline(&member_of)
+    }
+
+    /// Whether the policy, or a rule that may concern this account, asks nobody and only writes down.
+    pub(crate) async fn observes(&self, account: &str) -> Option<&'static str> {
+        let settings = self.settings();
+        let policy = &settings.config.policy;
+        if policy.observe {
+            return Some(OBSERVED_ALL);
+        }
+        let observers = policy.observers(account);
+        // Where the name service does not say, it is said too often rather than not at all.
+        match self.accounts().member_of(account, observers.groups(), settings.config.nss).await {
+            Ok(member_of) => observers.decide(&member_of).map(|_| OBSERVED_SOME),
+            Err(_) => Some(OBSERVED_SOME),
+        }
     }
 
     /// Whether the configuration lets this caller verify others for this service. What it says of their origin stays a

@@ -46,6 +46,8 @@ pub struct Account {
     pub last_used: Option<u64>,
     /// How many logins are remembered and need not show a code for a time.
     pub remembered: u32,
+    /// As [`EnrollmentSummary::enroll_by`].
+    pub enroll_by: Option<String>,
 }
 
 /// How an account stands.
@@ -81,6 +83,8 @@ pub struct AccountPage {
     pub accounts: Vec<Account>,
     /// What to pass as `after` for the next page; empty where this is the last one.
     pub next: String,
+    /// `all` where the policy observes, so that nobody is asked; `some` where a rule does; empty where none does.
+    pub observe: String,
 }
 
 /// One authenticator to import.

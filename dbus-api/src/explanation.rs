@@ -6,9 +6,10 @@ use zbus::{DeserializeDict, SerializeDict, Type};
 #[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict")]
 pub struct Supposition {
-    /// When, in seconds since the epoch. Times, days and deadlines of rules are judged at that moment; accounts, locks
-    /// and remembered logins stand as they do now.
-    pub at: Option<u64>,
+    /// When: `2027-01-31`, `2027-01-31T08:00` or `2027-01-31T08:00:30` in the host's time zone, or in UTC with a `Z` at
+    /// its end. Times, days and deadlines of rules are judged at that moment; accounts, locks and remembered logins
+    /// stand as they do now.
+    pub at: Option<String>,
     /// With `true`: a program that runs as the account itself asks, such as a screen locker. What it says of the
     /// login's origin is a claim.
     pub claimed: Option<bool>,
@@ -115,15 +116,8 @@ pub enum LoginOutcome {
 
 impl LoginOutcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Asked,
-        Self::Skipped,
-        Self::Reminded,
-        Self::Passed,
-        Self::Enrols,
-        Self::Remembered,
-        Self::Refused,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Asked, Self::Skipped, Self::Reminded, Self::Passed, Self::Enrols, Self::Remembered, Self::Refused];
 
     /// The outcome with this number.
     #[must_use]

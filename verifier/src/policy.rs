@@ -193,14 +193,35 @@ impl Policy {
     /// tells, wherever and whenever it logs in.
     #[must_use]
     pub fn deadlines(&self, account: &str, now: WallTime) -> Candidates<'_> {
+        self.concerning(account, |rule| rule.is_coming(now))
+    }
+
+    /// Whether a rule lets accounts in without an authenticator until a day that is still to come.
+    #[must_use]
+    pub fn has_deadlines(&self, now: WallTime) -> bool {
+        self.rules.iter().any(|rule| rule.is_coming(now))
+    }
+
+    /// The rules that observe what an account of this name does, wherever and whenever it logs in.
+    #[must_use]
+    pub fn observers(&self, account: &str) -> Candidates<'_> {
+        self.concerning(account, |rule| rule.observe)
+    }
+
+    /// All groups that rules name.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<u32> {
+        let groups = self.rules.iter().map(|rule| &rule.conditions.groups);
+        groups.flat_map(|groups| groups.any.iter().chain(&groups.none)).copied().collect()
+    }
+
+    /// The rules of some sort that may concern an account as far as its name tells.
+    fn concerning<'a>(&'a self, account: &str, of_the_sort: impl Fn(&&'a Rule) -> bool) -> Candidates<'a> {
         let named = |rule: &&Rule| {
             let accounts = &rule.conditions.accounts;
             accounts.is_empty() || accounts.contains(account)
         };
-        let coming = |rule: &&Rule| {
-            rule.action == RuleAction::Require && rule.enroll_by.is_some_and(|deadline| now < deadline.at)
-        };
-        let rules: Vec<_> = self.rules.iter().filter(named).filter(coming).collect();
+        let rules: Vec<_> = self.rules.iter().filter(named).filter(of_the_sort).collect();
         let groups = rules.iter().map(|rule| &rule.conditions.groups);
         Candidates { groups: groups.flat_map(|groups| groups.any.iter().chain(&groups.none)).copied().collect(), rules }
     }
@@ -263,6 +284,11 @@ impl Rule {
     /// Whether it matches an account that is in the right groups.
     fn may_match(&self, occasion: &Occasion<'_>) -> bool {
         self.mismatch(occasion).is_none()
+    }
+
+    /// Whether it has a deadline that is still to come.
+    fn is_coming(&self, now: WallTime) -> bool {
+        self.action == RuleAction::Require && self.enroll_by.is_some_and(|deadline| now < deadline.at)
     }
 
     /// What becomes of an account without an authenticator at this moment.

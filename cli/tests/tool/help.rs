@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 27] = [
     "",
     "enroll",
     "status",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 25] = [
     "reset",
     "prune",
     "audit",
+    "explain",
+    "rehearse",
     "doctor",
     "config",
     "config check",

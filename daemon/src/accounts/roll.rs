@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Gid, Group};
 
 use super::{Account, Accounts, NssError, for_each_entry};
+use crate::caller::ConnectionKey;
 use crate::config::Nss;
 
 /// How long a roll is used: as long as it takes to look at some ten thousand accounts.
 const KEPT: Duration = Duration::from_secs(10);
+
+/// The roll that was called last, and for which connection.
+pub(super) type Kept = Option<(ConnectionKey, Arc<Roll>)>;
 
 /// What the name service listed at one moment.
 #[derive(Debug)]
@@ -62,19 +66,27 @@ impl Roll {
 }
 
 impl Accounts {
-    /// The accounts that NSS lists now or listed a few seconds ago, and the members of these groups.
+    /// Names by the accounts that NSS lists now, or listed for this connection a few seconds ago, and the members of
+    /// these groups. Whoever asks on a new connection sees what was changed meanwhile.
     ///
     /// # Errors
     /// [`NssError`] where NSS did not answer within ten times the bound of a look-up.
-    pub(crate) async fn roll(&self, groups: BTreeSet<u32>, settings: Nss) -> Result<Arc<Roll>, NssError> {
+    pub(crate) async fn listed(
+        &self,
+        connection: &ConnectionKey,
+        groups: BTreeSet<u32>,
+        settings: Nss,
+    ) -> Result<Names, NssError> {
         let mut kept = self.inner.roll.lock().await;
-        let knows = |roll: &Arc<Roll>| groups.iter().all(|group| roll.groups.contains_key(group));
-        if let Some(roll) = kept.as_ref().filter(|roll| roll.at.elapsed() < KEPT && knows(roll)) {
-            return Ok(Arc::clone(roll));
-        }
-        let roll = Arc::new(self.work_out(settings, move || Roll::call(&groups)).await?);
-        *kept = Some(Arc::clone(&roll));
-        Ok(roll)
+        let serves =
+            |roll: &Roll| roll.at.elapsed() < KEPT && groups.iter().all(|group| roll.groups.contains_key(group));
+        let own = kept.as_ref().filter(|(of, roll)| of == connection && serves(roll));
+        let roll = match own {
+            Some((_, roll)) => Arc::clone(roll),
+            None => Arc::new(self.work_out(settings, move || Roll::call(&groups)).await?),
+        };
+        *kept = Some((connection.clone(), Arc::clone(&roll)));
+        Ok(Names::Listed(self.clone(), roll))
     }
 }
 
@@ -129,14 +141,23 @@ fn members(group: u32) -> Result<HashSet<String>, NssError> {
 mod tests {
     use super::*;
 
+    const ASKING: ConnectionKey = ConnectionKey::Private(1);
+
+    async fn roll(accounts: &Accounts, of: &ConnectionKey, groups: &[u32]) -> Arc<Roll> {
+        match accounts.listed(of, groups.iter().copied().collect(), Nss::default()).await {
+            Ok(Names::Listed(_, roll)) => roll,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn the_roll_and_the_single_look_ups_agree_about_every_account_of_the_host() {
         let accounts = Accounts::new();
         let settings = Nss::default();
         let groups: BTreeSet<u32> = (0..60).filter(|group| members(*group).is_ok()).collect();
         assert!(groups.len() > 10, "{groups:?}");
-        let roll = accounts.roll(groups.clone(), settings).await.unwrap();
-        let (asked, listed) = (Names::Asked(accounts.clone()), Names::Listed(accounts.clone(), Arc::clone(&roll)));
+        let listed = accounts.listed(&ASKING, groups.clone(), settings).await.unwrap();
+        let (asked, Names::Listed(_, roll)) = (Names::Asked(accounts), &listed) else { unreachable!() };
         assert!(roll.accounts.len() > 10);
         for name in roll.accounts.keys().map(String::as_str).chain(["no-such-account"]) {
             assert_eq!(listed.resolve(name, settings).await, asked.resolve(name, settings).await, "{name}");
@@ -149,11 +170,18 @@ mod tests {
     async fn a_group_that_the_roll_could_not_look_up_is_an_error_and_one_that_it_was_not_asked_for_is_asked_about() {
         let accounts = Accounts::new();
         let (gone, settings) = (4_000_000_000, Nss::default());
-        let roll = accounts.roll(BTreeSet::from([0, gone]), settings).await.unwrap();
-        let names = Names::Listed(accounts.clone(), roll);
+        let names = Names::Listed(accounts.clone(), roll(&accounts, &ASKING, &[0, gone]).await);
         assert_eq!(names.member_of("daemon", &BTreeSet::from([gone]), settings).await, Err(NssError::NoGroup(gone)));
         assert_eq!(names.member_of("daemon", &BTreeSet::from([1]), settings).await, Ok(BTreeSet::from([1])));
-        let again = accounts.roll(BTreeSet::from([1]), settings).await.unwrap();
-        assert_eq!(again.member_of("bin", &BTreeSet::from([1])), Some(Ok(BTreeSet::new())), "it is called anew");
+    }
+
+    #[tokio::test]
+    async fn a_roll_serves_one_connection_and_the_groups_that_it_was_called_for() {
+        let accounts = Accounts::new();
+        let first = roll(&accounts, &ASKING, &[0]).await;
+        assert!(Arc::ptr_eq(&first, &roll(&accounts, &ASKING, &[0]).await));
+        assert!(!Arc::ptr_eq(&first, &roll(&accounts, &ASKING, &[1]).await));
+        let first = roll(&accounts, &ASKING, &[0]).await;
+        assert!(!Arc::ptr_eq(&first, &roll(&accounts, &ConnectionKey::Private(2), &[0]).await));
     }
 }

@@ -199,6 +199,7 @@ impl Admin {
     ) -> Result<Explanation, Error> {
         let caller = self.caller(connection, &header).await?;
         let (user, origin) = (bounded("the user name", user)?, shortened(origin));
+        bounded("the moment", supposition.at.as_deref().unwrap_or_default())?;
         self.service.explain(&caller, user, origin, &supposition).await
     }
 
@@ -212,6 +213,7 @@ impl Admin {
         supposition: Supposition,
     ) -> Result<Vec<Rehearsed>, Error> {
         let caller = self.caller(connection, &header).await?;
+        bounded("the moment", supposition.at.as_deref().unwrap_or_default())?;
         for user in &users {
             bounded("the user name", user)?;
         }

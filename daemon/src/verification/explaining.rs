@@ -1,8 +1,6 @@
 //! What would become of a login: found out by what a login itself goes through before its first question, told instead of
 //! done. Nothing is charged, spent, remembered or written down here.
 
-use std::collections::BTreeSet;
-
 use dbus_api::{Error, Explanation, LoginOutcome, MAX_RECORDS, Origin, Rehearsed, Step, Supposition};
 use verifier::WallTime;
 
@@ -12,6 +10,7 @@ use crate::accounts::Names;
 use crate::answer::whole_seconds;
 use crate::authorizer::Action;
 use crate::caller::{Caller, ConnectionKey};
+use crate::config::{Config, Zone};
 use crate::policy::{View, occasion};
 use crate::reading::Place;
 use crate::service::{Service, Settings, unavailable};
@@ -25,7 +24,7 @@ impl Service {
     /// What would become of this login, and why.
     ///
     /// # Errors
-    /// `AccessDenied`. What stops the login is no error: it is told.
+    /// `AccessDenied`, `InvalidArgument`. What stops the login is no error: it is told.
     pub async fn explain(
         &self,
         caller: &Caller,
@@ -35,7 +34,7 @@ impl Service {
     ) -> Result<Explanation, Error> {
         self.admit_administrator(caller, Action::Read).await?;
         let settings = self.settings();
-        let view = View { at: moment(supposition), ..self.view() };
+        let view = View { at: moment(supposition, &settings.config)?, ..self.view() };
         let (mut told, open) = self.look(user, origin, supposition, &settings, &view).await;
         let Some(open) = open else { return Ok(told) };
         self.add_account(&mut told, &open).await?;
@@ -65,7 +64,8 @@ impl Service {
             return Err(Error::InvalidArgument(format!("at most {MAX_RECORDS} accounts a call")));
         }
         let settings = self.settings();
-        let view = View { at: moment(supposition), names: self.names(supposition, &settings).await? };
+        let at = moment(supposition, &settings.config)?;
+        let view = View { at, names: self.names(caller, supposition, &settings).await? };
         let mut rehearsed = Vec::with_capacity(users.len());
         for user in users {
             let (told, _) = self.look(user, origin.clone(), supposition, &settings, &view).await;
@@ -77,15 +77,13 @@ impl Service {
     }
 
     /// By whose word accounts and groups are known in a rehearsal.
-    async fn names(&self, supposition: &Supposition, settings: &Settings) -> Result<Names, Error> {
-        let accounts = self.accounts().clone();
+    async fn names(&self, caller: &Caller, supposition: &Supposition, settings: &Settings) -> Result<Names, Error> {
         if supposition.each == Some(true) {
-            return Ok(Names::Asked(accounts));
+            return Ok(Names::Asked(self.accounts().clone()));
         }
-        let groups = settings.config.policy.rules().iter().map(|rule| &rule.conditions.groups);
-        let groups: BTreeSet<u32> = groups.flat_map(|groups| groups.any.iter().chain(&groups.none)).copied().collect();
-        let roll = accounts.roll(groups, settings.config.nss).await;
-        roll.map(|roll| Names::Listed(accounts, roll)).map_err(|error| Error::Unavailable(error.to_string()))
+        let config = &settings.config;
+        let names = self.accounts().listed(&caller.connection, config.policy.groups(), config.nss).await;
+        names.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
     /// Goes the way of a login up to its first question, and says what stands there.
@@ -206,8 +204,19 @@ impl Service {
     }
 }
 
-fn moment(supposition: &Supposition) -> WallTime {
-    supposition.at.map_or_else(clock::wall, WallTime::from_seconds)
+/// The moment that is looked at.
+fn moment(supposition: &Supposition, config: &Config) -> Result<WallTime, Error> {
+    let Some(text) = &supposition.at else { return Ok(clock::wall()) };
+    // Where no rule needed the zone, it was not read.
+    let zone = match config.zone == Zone::default() {
+        true => Zone::of_host().unwrap_or_default(),
+        false => config.zone.clone(),
+    };
+    zone.instant(text).ok_or_else(|| {
+        Error::InvalidArgument(
+            "a moment is written as 2027-01-31 or 2027-01-31T08:00, with a Z at its end for UTC".into(),
+        )
+    })
 }
 
 fn refused(told: Explanation, reason: &str) -> Explanation {

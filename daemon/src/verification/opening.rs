@@ -174,10 +174,8 @@ impl Service {
     /// How the account stands. Whoever the policy denies stands as an account without a record.
     async fn presence(&self, open: &Open, settings: &Settings) -> Result<Presence, Stopped> {
         let record = self.store().read(&open.subject.name).await;
-        let record = record.map_err(|error| Stopped {
-            event: Some(open.refused(store_reason(&error))),
-            error: unavailable(&error),
-        })?;
+        let record = record
+            .map_err(|error| Stopped { event: Some(open.refused(store_reason(&error))), error: unavailable(&error) })?;
         let now = clock::now();
         let stranger = record.as_ref().is_some_and(|record| !open.subject.owns(record.uid));
         let may_enrol = !stranger && !open.is_denied() && login_enrolment::is_open(record.as_ref(), &now);
