@@ -54,7 +54,8 @@ pub(super) async fn run(arguments: &Doctor, bus: Option<&str>, output: &Output) 
     let asking = services::judge(&scene, &arguments.service, &mut report);
     daemon::judge(&scene, &mut report);
     system::judge(&scene, &mut report);
-    people::judge(&scene, &asking, &mut report);
+    let refused = people::refused(&scene, &asking).await;
+    people::judge(&scene, &asking, &refused, &mut report);
     if arguments.json {
         show::json(&report, output)?
     } else {
