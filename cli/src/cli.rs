@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Prune(Prune),
     Import(Import),
     Audit(Audit),
+    Explain(Explain),
+    Rehearse(Rehearse),
     Doctor(Doctor),
     Pam(Pam),
     Config(Config),
@@ -154,7 +156,8 @@ pub(crate) enum Algorithm {
     With --json it prints one object: account, state (active, locked, disabled or not-enrolled), locked_for (seconds \
     or null), failures, recovery_codes_left, enroll_by (the day from which a second factor is needed, or null), \
     authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, created, \
-    last_used (times in UTC, or null), and remembered, a list of: service, address, since (UTC), left (seconds).")]
+    last_used (times in UTC, or null), remembered, a list of: service, address, since (UTC), left (seconds), and observe \
+    (all, some or null: whose logins are not asked because the policy observes).")]
 pub(crate) struct Status {
     /// The account; by default your own. Under sudo it must be named
     pub(crate) user: Option<String>,
@@ -240,7 +243,7 @@ pub(crate) struct Remove {
     sudo countersign list --json\n\n\
     With --json it prints a list of objects: account, uid (or null), state (active, locked, disabled, \
     not-enrolled or altered), active_authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
-    UTC, or null), remembered (how many logins).")]
+    UTC, or null), remembered (how many logins), enroll_by (the day from which a second factor is needed, or null).")]
 pub(crate) struct List {
     /// Only accounts in this state
     #[arg(long, value_enum, hide_possible_values = false)]
@@ -453,6 +456,85 @@ pub(crate) struct Audit {
     /// Compare with this copy of syslog too; - is the standard input
     #[arg(long, value_name = "FILE", requires = "verify")]
     pub(crate) against: Option<std::path::PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Say what would become of a login, and why
+///
+/// Which rule decides, why those before it do not, what the person would see, and whether they could get in now. The
+/// daemon goes the way of a login up to its first question; nothing is charged, spent or written down. A login is looked
+/// at as a service of root's describes it, such as sshd. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign explain alice --service sshd --rhost 192.0.2.7\n  \
+    sudo countersign explain alice --service sshd --at 2027-01-31T08:00\n  \
+    sudo countersign explain root --service login --tty tty1\n  \
+    sudo countersign explain alice --service su --ruser bob\n\n\
+    Exit codes: 0 let in after a right code or without one, 1 refused.\n\n\
+    With --json it prints one object: account, uid (or null), service, tty, rhost, ruser (as given, or null), claimed, at \
+    (UTC), outcome (asked, skipped, reminded, passed, enrols, remembered or refused), let_in, asked, observe, reason, \
+    rule, rule_origin (FILE:LINE), passed_over, a list of: rule, origin, condition, why; shown (a list), tries, code_of, \
+    authenticators, recovery_codes_left, retry_after, remembered_for (seconds), enroll_by; what is absent is null.")]
+pub(crate) struct Explain {
+    /// The account
+    pub(crate) user: String,
+    /// The PAM service, such as sshd or sudo
+    #[arg(long)]
+    pub(crate) service: String,
+    /// The remote host's address, as sshd reports it (PAM_RHOST)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) rhost: Option<String>,
+    /// The terminal (PAM_TTY), such as tty1
+    #[arg(long)]
+    pub(crate) tty: Option<String>,
+    /// Who asks for the login (PAM_RUSER), as su tells it
+    #[arg(long, value_name = "USER")]
+    pub(crate) ruser: Option<String>,
+    /// Judge times, days and deadlines at this moment, such as 2027-01-31 or 2027-01-31T08:00, in the host's zone
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// As a program asks that runs as the account itself, such as a screen locker
+    #[arg(long)]
+    pub(crate) claimed: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Say who would be asked, let in and refused at a service
+///
+/// Looks at all accounts that can log in: those with a shell that runs. It shows who would be asked for a code, skipped,
+/// reminded, made to enrol and refused, and why, as `countersign explain` does for one. Accounts without a password
+/// count, because a key may let them in. Where the name service does not list its accounts (sssd), name them by
+/// --accounts. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign rehearse --service sshd\n  \
+    sudo countersign rehearse --service sshd --group staff --at 2027-01-31\n  \
+    ldapsearch ... | sudo countersign rehearse --service sshd --accounts -\n\n\
+    Exit codes: 0 neither root nor anybody who may use sudo would be refused, 1 somebody of them would be.\n\n\
+    With --json it prints one object: service, rhost, at (as given, or null), accounts, a list of: account, outcome (asked, \
+    skipped, reminded, passed, enrols, remembered or refused), let_in, observe, reason, rule, administrator, password \
+    (set, locked, empty or null); summary, a list of: outcome, accounts (how many); administrators_refused \
+    (a list), unlisted (sources of accounts that list none).")]
+pub(crate) struct Rehearse {
+    /// The PAM service, such as sshd or sudo
+    #[arg(long)]
+    pub(crate) service: String,
+    /// The remote host's address (PAM_RHOST)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) rhost: Option<String>,
+    /// Judge times, days and deadlines at this moment, such as 2027-01-31 or 2027-01-31T08:00, in the host's zone
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Only accounts in this group
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+    /// These accounts, one a line, whatever their shells; - is the standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "group")]
+    pub(crate) accounts: Option<std::path::PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,8 @@
 //! A name service may be slow, hang or fail: look-ups run on at most four threads, each is bounded in time,
 //! and what cannot be answered is an error, never "no such account".
 
+mod roll;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, User, getgrouplist};
 use tokio::sync::oneshot;
+
+pub(crate) use roll::Names;
 
 /// Threads that ask the name service.
 const THREADS: usize = 4;
@@ -81,6 +85,7 @@ struct Inner {
     answers: Mutex<HashMap<String, (Option<Account>, Instant)>>,
     memberships: Mutex<HashMap<String, Membership>>,
     enumerated: tokio::sync::Mutex<Option<Enumerated>>,
+    roll: tokio::sync::Mutex<roll::Kept>,
 }
 
 impl Default for Accounts {
@@ -103,6 +108,7 @@ impl Accounts {
                 answers: Mutex::default(),
                 memberships: Mutex::default(),
                 enumerated: tokio::sync::Mutex::default(),
+                roll: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -215,6 +221,9 @@ impl Accounts {
         // One that is being enumerated is new anyway.
         if let Ok(mut enumerated) = self.inner.enumerated.try_lock() {
             *enumerated = None;
+        }
+        if let Ok(mut roll) = self.inner.roll.try_lock() {
+            *roll = None;
         }
     }
 

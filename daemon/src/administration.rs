@@ -1,6 +1,6 @@
 //! The stories of administrators: looking, unlocking, disabling, resetting, importing.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use dbus_api::{
@@ -14,9 +14,10 @@ use crate::authorizer::Action;
 use crate::caller::Caller;
 use crate::enrollment::host_name;
 use crate::notice::{By, Notice, What, pending};
+use crate::policy::{OBSERVED_ALL, OBSERVED_SOME};
 use crate::reading::Place;
 use crate::service::{Service, unavailable};
-use crate::store::{Record, StoreError, Transaction, Urgency};
+use crate::store::{Listed, Record, StoreError, Transaction, Urgency};
 use crate::{authenticator, clock, summary};
 
 /// The longest name of an account, in bytes.
@@ -58,13 +59,46 @@ impl Service {
         let lines = listed.iter().map(|one| summary::line(one, &now));
         let mut accounts: Vec<_> =
             lines.filter(|line| wanted.is_none_or(|wanted| line.state == wanted as u32)).collect();
+        self.add_deadlines(caller, &mut accounts, &listed).await;
         if filter.gone == Some(true) {
             accounts = self.gone(accounts).await?;
         }
         if !next.is_empty() {
             self.read_on_from(caller, Place::Accounts(filter.clone(), next.clone()), until);
         }
-        Ok(AccountPage { accounts, next })
+        Ok(AccountPage { accounts, next, observe: self.observed().to_owned() })
+    }
+
+    /// Adds until when accounts are to enrol that have nothing enrolled.
+    async fn add_deadlines(&self, caller: &Caller, accounts: &mut [dbus_api::Account], listed: &[Listed]) {
+        let settings = self.settings();
+        let config = &settings.config;
+        let nothing = |one: &&Listed| match one {
+            Listed::Record(record) => record.account.authenticators.is_empty(),
+            Listed::Corrupt { .. } => false,
+        };
+        let unenrolled: HashSet<&str> = listed.iter().filter(nothing).map(Listed::name).collect();
+        if unenrolled.is_empty() || !config.policy.has_deadlines(clock::wall()) {
+            return;
+        }
+        // A name service that does not answer now leaves deadlines out, and the list is shown all the same.
+        let names = self.accounts().listed(&caller.connection, config.policy.groups(), config.nss).await;
+        let Ok(names) = names else { return };
+        for account in accounts.iter_mut().filter(|account| unenrolled.contains(account.name.as_str())) {
+            let deadline = self.deadline_of(&account.name, &names).await;
+            account.enroll_by = deadline.map(|deadline| deadline.to_string());
+        }
+    }
+
+    /// Whether the policy, or a rule, asks nobody and only writes down.
+    fn observed(&self) -> &'static str {
+        let settings = self.settings();
+        let policy = &settings.config.policy;
+        match policy.rules().iter().any(|rule| rule.observe) {
+            _ if policy.observe => OBSERVED_ALL,
+            true => OBSERVED_SOME,
+            false => "",
+        }
     }
 
     /// One account in full.
@@ -76,7 +110,7 @@ impl Service {
         let name = self.stored_name(user).await?;
         let record = self.store().read(&name).await.map_err(|error| unavailable(&error))?;
         let record = record.ok_or_else(|| nothing_stored(&name))?;
-        Ok(self.with_deadline(summary::of(&name, Some(&record), &clock::now())).await)
+        Ok(self.with_policy(summary::of(&name, Some(&record), &clock::now())).await)
     }
 
     /// Lifts a lock; the count of consecutive failures stays.

@@ -30,6 +30,12 @@ impl Tries {
         Self { left: tries, of: tries }
     }
 
+    /// How many replies are left.
+    #[must_use]
+    pub fn left(self) -> u32 {
+        self.left
+    }
+
     /// After another reply.
     #[must_use]
     pub fn one_less(self) -> Self {

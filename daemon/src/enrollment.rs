@@ -39,6 +39,13 @@ struct UnderWay {
     at_login: HashSet<String>,
 }
 
+impl UnderWay {
+    fn has(&self, account: &str) -> bool {
+        let pending = self.pending.get(account).is_some_and(|pending| pending.ends > Instant::now());
+        pending || self.at_login.contains(account)
+    }
+}
+
 /// The place of a login that enrols: nobody else enrols for the account until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -92,15 +99,18 @@ impl Enrollments {
         lock(&self.under_way).pending.retain(|_, pending| pending.ends > now);
     }
 
+    /// Whether somebody enrols for the account now.
+    pub(crate) fn is_under_way(&self, account: &str) -> bool {
+        lock(&self.under_way).has(account)
+    }
+
     /// Takes the place for a login that enrols, unless somebody enrols for the account already.
     pub(crate) fn take_place(&self, account: &str) -> Result<Place, Error> {
         let mut under_way = lock(&self.under_way);
-        if under_way.pending.get(account).is_some_and(|pending| pending.ends > Instant::now()) {
+        if under_way.has(account) {
             return Err(busy());
         }
-        if !under_way.at_login.insert(account.to_owned()) {
-            return Err(busy());
-        }
+        under_way.at_login.insert(account.to_owned());
         Ok(Place { under_way: Arc::clone(&self.under_way), account: account.to_owned() })
     }
 
@@ -197,16 +207,18 @@ impl Service {
     pub async fn enrolled(&self, caller: &Caller, user: &str) -> Result<EnrollmentSummary, Error> {
         let account = self.own_account(caller, user).await?;
         let record = self.store().read(&account.name).await.map_err(|error| unavailable(&error))?;
-        Ok(self.with_deadline(summary::of(&account.name, record.as_ref(), &clock::now())).await)
+        Ok(self.with_policy(summary::of(&account.name, record.as_ref(), &clock::now())).await)
     }
 
-    /// Adds until when the account is to enrol, where it has nothing enrolled.
-    pub(crate) async fn with_deadline(&self, summary: EnrollmentSummary) -> EnrollmentSummary {
-        if !summary.authenticators.is_empty() {
-            return summary;
+    /// Adds what the policy has to say: until when the account is to enrol, where it has nothing enrolled, and whether
+    /// it only observes.
+    pub(crate) async fn with_policy(&self, mut summary: EnrollmentSummary) -> EnrollmentSummary {
+        if summary.authenticators.is_empty() {
+            let deadline = self.deadline_of(&summary.account, &self.view().names).await;
+            summary.enroll_by = deadline.map(|deadline| deadline.to_string());
         }
-        let deadline = self.deadline_of(&summary.account).await;
-        EnrollmentSummary { enroll_by: deadline.map(|deadline| deadline.to_string()), ..summary }
+        summary.observe = self.observes(&summary.account).await.map(str::to_owned);
+        summary
     }
 
     /// Gives an authenticator another label.

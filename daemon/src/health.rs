@@ -1,14 +1,16 @@
 //! The daemon's answer to how it is. It tells nothing of any account and nothing secret.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dbus_api::{Error, Health};
-use verifier::WallTime;
+use verifier::{Rule, RuleAction, Unenrolled, WallTime};
 
 use crate::authorizer::Action;
 use crate::caller::Caller;
 use crate::clock;
+use crate::config::Config;
 use crate::service::Service;
 use crate::store::{KeySource, inspection};
 
@@ -55,8 +57,29 @@ impl Service {
             warnings: config.warnings.clone(),
             observe: Some(config.policy.observe),
             at_home: self.is_at_home().await,
+            observing_rules: Some(observing(config)),
+            enrolling_services: Some(enrolling(config)),
         })
     }
+}
+
+/// The names of rules that only observe.
+fn observing(config: &Config) -> Vec<String> {
+    let rules = config.policy.rules().iter();
+    rules.filter(|rule| rule.observe).map(|rule| rule.name.clone()).collect()
+}
+
+/// The services in whose logins a rule makes people enrol; each once.
+fn enrolling(config: &Config) -> Vec<String> {
+    let enrols = |rule: &&Rule| rule.action == RuleAction::Require && rule.unenrolled == Unenrolled::Enroll;
+    let mut services = BTreeSet::new();
+    for rule in config.policy.rules().iter().filter(enrols) {
+        match &rule.conditions.services {
+            all if all.is_empty() => services.insert("*".to_owned()),
+            some => some.iter().fold(false, |_, service| services.insert(service.clone())),
+        };
+    }
+    services.into_iter().collect()
 }
 
 /// By how many seconds `now` is behind `latest`, where it is by more than is allowed for.

@@ -15,6 +15,7 @@ pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod enrollment;
+mod explanation;
 pub mod hardening;
 pub mod health;
 pub mod home;

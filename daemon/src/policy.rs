@@ -3,17 +3,24 @@
 //!
 //! An origin is believed from root alone. What cannot be found out is an error, and an error refuses.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use verifier::policy::{Occasion, is_console};
-use verifier::{Deadline, FactorOf, Rule, RuleAction, Unenrolled};
+use verifier::{Deadline, FactorOf, Rule, RuleAction, Unenrolled, WallTime};
 
-use crate::accounts::NssError;
+use crate::accounts::{Names, NssError};
 use crate::audit::Origin;
 use crate::caller::Caller;
 use crate::clock;
+use crate::config::Config;
 use crate::service::Service;
+
+/// Nobody is asked.
+pub(crate) const OBSERVED_ALL: &str = "all";
+/// Some are not asked.
+pub(crate) const OBSERVED_SOME: &str = "some";
 
 /// What the policy says about one login, at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,53 +47,47 @@ pub struct Ruling {
     /// The remote host's address, by root's word; IPv4-mapped IPv6 as IPv4. `None` where it is a name, or an address
     /// that means another host on each link.
     pub source: Option<IpAddr>,
+    /// The groups that the account is in, among those on which it depended which rule decides.
+    pub member_of: BTreeSet<u32>,
+}
+
+/// How a login is looked at: as rules stand at which moment, and by whose word about accounts and groups.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// The moment at which times, days and deadlines are judged.
+    pub(crate) at: WallTime,
+    /// Who says which accounts and groups there are.
+    pub(crate) names: Names,
 }
 
 impl Service {
-    /// Finds the rule that decides about a login to `account`, a name that the name service knows or (`known` is
-    /// false) does not.
-    ///
-    /// # Errors
-    /// Where the name service does not say in which groups the account is, and a rule depends on it. Whoever asked
-    /// must refuse.
-    pub async fn rule_for(
-        &self,
-        caller: &Caller,
-        account: &str,
-        known: bool,
-        origin: &Origin,
-    ) -> Result<Ruling, NssError> {
-        let settings = self.settings();
-        let (policy, now) = (&settings.config.policy, clock::wall());
-        let occasion = Occasion {
-            account: known.then_some(account),
-            service: &origin.service,
-            source: address(origin).map(|(address, _)| address),
-            console: caller.is_root() && is_console(&origin.service, &origin.tty, &origin.rhost),
-            claimed: origin.claimed,
-            moment: settings.config.zone.moment(now),
-        };
-        let candidates = policy.candidates(&occasion);
-        let member_of = self.accounts().member_of(account, candidates.groups(), settings.config.nss).await?;
-        let rule = candidates.decide(&member_of);
-        let mut ruling = rule.map(|rule| Ruling::of(rule, now)).unwrap_or_default();
-        ruling.observe |= policy.observe;
-        if caller.is_root() {
-            ruling.source = address(origin).filter(|(_, zoned)| !zoned).map(|(address, _)| address);
-        }
-        if ruling.source.is_none() {
-            ruling.remember = None;
-        }
-        Ok(ruling)
+    /// How a login is looked at that takes place now.
+    pub(crate) fn view(&self) -> View {
+        View { at: clock::wall(), names: Names::Asked(self.accounts().clone()) }
     }
 
     /// The first day on which a rule that may concern this account needs it to be enrolled; `None` where there is none
     /// to come, or where the name service does not say which rules concern it.
-    pub(crate) async fn deadline_of(&self, account: &str) -> Option<Deadline> {
+    pub(crate) async fn deadline_of(&self, account: &str, names: &Names) -> Option<Deadline> {
         let settings = self.settings();
         let deadlines = settings.config.policy.deadlines(account, clock::wall());
-        let member_of = self.accounts().member_of(account, deadlines.groups(), settings.config.nss).await.ok()?;
+        let member_of = names.member_of(account, deadlines.groups(), settings.config.nss).await.ok()?;
         deadlines.earliest_deadline(&member_of)
+    }
+
+    /// Whether the policy, or a rule that may concern this account, asks nobody and only writes down.
+    pub(crate) async fn observes(&self, account: &str) -> Option<&'static str> {
+        let settings = self.settings();
+        let policy = &settings.config.policy;
+        if policy.observe {
+            return Some(OBSERVED_ALL);
+        }
+        let observers = policy.observers(account);
+        // Where the name service does not say, it is said too often rather than not at all.
+        match self.accounts().member_of(account, observers.groups(), settings.config.nss).await {
+            Ok(member_of) => observers.decide(&member_of).map(|_| OBSERVED_SOME),
+            Err(_) => Some(OBSERVED_SOME),
+        }
     }
 
     /// Whether the configuration lets this caller verify others for this service. What it says of their origin stays a
@@ -97,8 +98,53 @@ impl Service {
     }
 }
 
+/// Finds the rule that decides about a login to `account`, a name that the name service knows or (`known` is false)
+/// does not.
+///
+/// # Errors
+/// Where the name service does not say in which groups the account is, and a rule depends on it. Whoever asked must
+/// refuse.
+pub(crate) async fn rule_for(
+    config: &Config,
+    view: &View,
+    caller: &Caller,
+    (account, known): (&str, bool),
+    origin: &Origin,
+) -> Result<Ruling, NssError> {
+    let candidates = config.policy.candidates(&occasion(config, view.at, caller, (account, known), origin));
+    let member_of = view.names.member_of(account, candidates.groups(), config.nss).await?;
+    let rule = candidates.decide(&member_of);
+    let mut ruling = rule.map(|rule| Ruling::of(rule, view.at)).unwrap_or_default();
+    ruling.observe |= config.policy.observe;
+    if caller.is_root() {
+        ruling.source = address(origin).filter(|(_, zoned)| !zoned).map(|(address, _)| address);
+    }
+    if ruling.source.is_none() {
+        ruling.remember = None;
+    }
+    Ok(Ruling { member_of, ..ruling })
+}
+
+/// A login as rules look at it.
+pub(crate) fn occasion<'a>(
+    config: &Config,
+    at: WallTime,
+    caller: &Caller,
+    (account, known): (&'a str, bool),
+    origin: &'a Origin,
+) -> Occasion<'a> {
+    Occasion {
+        account: known.then_some(account),
+        service: &origin.service,
+        source: address(origin).map(|(address, _)| address),
+        console: caller.is_root() && is_console(&origin.service, &origin.tty, &origin.rhost),
+        claimed: origin.claimed,
+        moment: config.zone.moment(at),
+    }
+}
+
 impl Ruling {
-    fn of(rule: &Rule, now: verifier::WallTime) -> Self {
+    fn of(rule: &Rule, now: WallTime) -> Self {
         Self {
             rule: Some(rule.name.clone()),
             action: rule.action,
@@ -110,6 +156,7 @@ impl Ruling {
             factor_of: rule.factor_of,
             observe: rule.observe,
             source: None,
+            member_of: BTreeSet::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use dbus_api::{AccountFilter, AuditFilter, Error};
+use dbus_api::{AccountFilter, AuditFilter, Error, Origin, Supposition};
 
 use crate::authorizer::Action;
 use crate::caller::{Caller, ConnectionKey};
@@ -25,6 +25,8 @@ pub(crate) enum Place {
     Audit(AuditFilter, u64),
     /// The comparison of a syslog copy with the audit that was checked.
     Comparison,
+    /// What would become of this login of many accounts.
+    Rehearsal(Origin, Supposition),
 }
 
 /// Until when a reading that was allowed may go on; `None` for root, who may anyway.

@@ -20,6 +20,7 @@ pub fn of(name: &str, record: Option<&Record>, now: &Now) -> EnrollmentSummary {
         failures: account.throttle.failures,
         enroll_by: None,
         remembered: account.remembered.iter().filter_map(|one| remembered(one, now)).collect(),
+        observe: None,
     }
 }
 
@@ -49,6 +50,7 @@ pub fn line(listed: &Listed, now: &Now) -> dbus_api::Account {
         last_used: account.last_granted.map(WallTime::seconds),
         remembered: u32::try_from(account.remembered.iter().filter(|one| one.left(now).is_some()).count())
             .unwrap_or(u32::MAX),
+        enroll_by: None,
     }
 }
 

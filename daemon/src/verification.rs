@@ -3,6 +3,7 @@
 
 mod console;
 mod enrolment;
+mod explaining;
 mod opening;
 mod remembering;
 mod traces;
@@ -15,9 +16,7 @@ use std::time::Duration;
 
 use dbus_api::{Error, Step};
 use tokio::time::Instant;
-use verifier::{
-    Decision, Factor, FactorOf, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Verdict,
-};
+use verifier::{Decision, Factor, Phantoms, Reason, Reply, RuleAction, SourceAddress, Sources, Standing, Verdict};
 
 use opening::Opening;
 
@@ -26,7 +25,7 @@ use crate::caller::{Caller, ConnectionKey};
 use crate::login_enrolment::LoginEnrolment;
 use crate::notice::Untold;
 use crate::policy::Ruling;
-use crate::service::{Service, Settings, lock, not_yours, unavailable};
+use crate::service::{Service, Settings, lock, unavailable};
 use crate::store::{StoreError, Transaction, Urgency};
 use crate::{answer, answer::Tries, clock, random};
 
@@ -63,7 +62,7 @@ struct Open {
     /// Whose code is asked for.
     subject: Subject,
     /// The account that is logged in to, where it is another one.
-    login_to: Option<String>,
+    login_to: Option<Subject>,
     origin: Origin,
     /// What the policy says about it.
     ruling: Ruling,
@@ -160,8 +159,8 @@ impl Service {
         origin: dbus_api::Origin,
     ) -> Result<(u64, Step), Error> {
         let settings = self.settings();
-        let open = self.open(caller, user, origin, &settings).await?;
-        match self.opening(&open, &settings).await? {
+        let (open, opening) = self.arrive(caller, user, origin, &settings).await?;
+        match opening {
             opening if open.ruling.observe => {
                 self.record(open.noted(opening.would())).await;
                 Ok((0, answer::skipped(Vec::new())))
@@ -170,17 +169,16 @@ impl Service {
                 self.record(open.noted(reason)).await;
                 Ok((0, answer::skipped(messages)))
             }
-            Opening::Remembered => Ok((0, answer::skipped(Vec::new()))),
+            Opening::Recall => match self.recall(&open).await? {
+                true => Ok((0, answer::skipped(Vec::new()))),
+                false => self.ask(open, &settings),
+            },
             Opening::Refuse(reason, step) => {
                 self.record_refusal(&open, reason).await;
                 Ok((0, step))
             }
             Opening::Enrol => self.begin_login_enrolment(open).await,
-            Opening::Ask(_) => {
-                let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
-                self.verifications().insert(id, open)?;
-                Ok((id, answer::ask(&settings.config, Vec::new())))
-            }
+            Opening::Ask(_) => self.ask(open, &settings),
         }
     }
 
@@ -264,53 +262,11 @@ impl Service {
         }
     }
 
-    /// Finds out whose login it is, whether this caller may ask, and what the policy says.
-    async fn open(
-        &self,
-        caller: Caller,
-        user: &str,
-        origin: dbus_api::Origin,
-        settings: &Settings,
-    ) -> Result<Open, Error> {
-        let origin = audited(origin, &caller);
-        let subject = self.subject(&caller, user, &origin).await?;
-        self.verifications().admit(&caller)?;
-        let ruling = self.ruling(&caller, &subject, &origin).await?;
-        let (subject, login_to) = match ruling.factor_of {
-            FactorOf::Ruser if caller.is_root() => {
-                (self.who_asks(&caller, &subject, &origin, &ruling).await?, Some(subject.name))
-            }
-            _ => (subject, None),
-        };
-        let tries = Tries::of(ruling.tries.unwrap_or(settings.config.tries.0));
-        let ends = Instant::now() + PATIENCE;
-        Ok(Open { caller, subject, login_to, origin, ruling, tries, ends, enrolment: None })
-    }
-
-    /// Finds out whose login it is and whether this caller may ask.
-    async fn subject(&self, caller: &Caller, user: &str, origin: &Origin) -> Result<Subject, Error> {
-        let account = match self.resolve(user).await {
-            Ok(account) => account,
-            Err(error) => {
-                let mut event = refused(user, origin, caller.uid, "name-service");
-                event.failures = None;
-                self.record_coalesced(event).await;
-                return Err(error);
-            }
-        };
-        let any = caller.is_root() || self.is_trusted(caller, &origin.service);
-        match account {
-            Some(account) if any || account.uid == caller.uid => {
-                Ok(Subject { name: account.name, uid: Some(account.uid) })
-            }
-            None if any => Ok(Subject { name: user.to_owned(), uid: None }),
-            _ => {
-                let mut event = refused(user, origin, caller.uid, "not-own-account");
-                event.kind = Kind::Access;
-                self.record_coalesced(event).await;
-                Err(not_yours())
-            }
-        }
+    /// Asks for a code, if there is still room for another verification.
+    fn ask(&self, open: Open, settings: &Settings) -> Result<(u64, Step), Error> {
+        let id = random::id().map_err(|error| Error::Unavailable(error.to_string()))?;
+        self.verifications().insert(id, open)?;
+        Ok((id, answer::ask(&settings.config, Vec::new())))
     }
 
     /// One reply, one committed transaction, the audit record in it (invariants 1 and 2).
@@ -405,9 +361,7 @@ impl Open {
         };
         let label = granted_by(&decision, tx);
         let reason = match decision.verdict {
-            Verdict::Refused(Reason::NotEnrolled) if self.is_denied() => Some("denied"),
-            Verdict::Refused(Reason::NotEnrolled) if self.subject.uid.is_none() => Some("unknown-account"),
-            Verdict::Refused(Reason::NotEnrolled) if stranger => Some("uid-changed"),
+            Verdict::Refused(Reason::NotEnrolled) => Some(self.without_factor(stranger)),
             Verdict::Refused(reason) => Some(reason_name(reason)),
             Verdict::Granted(_) => None,
         };
@@ -420,7 +374,7 @@ impl Open {
                 Factor::RecoveryCode { left } => Some(format!("{left} recovery codes left")),
                 Factor::Authenticator(_) => remembered,
             };
-            let login_to = self.login_to.as_ref().map(|name| format!("for the account {name}"));
+            let login_to = self.login_to.as_ref().map(|to| format!("for the account {}", to.name));
             event.reason = said.into_iter().chain(login_to).reduce(|said, login_to| format!("{said}, {login_to}"));
         }
         let mut events = vec![event];
@@ -461,6 +415,16 @@ impl Open {
     /// name without a record gets, so that nobody learns whom it denies; no code is spent and no account disabled.
     fn is_denied(&self) -> bool {
         self.ruling.action == RuleAction::Deny
+    }
+
+    /// Why no reply is right. A `stranger` is an account whose name belonged to another uid.
+    fn without_factor(&self, stranger: bool) -> &'static str {
+        match self.subject.uid {
+            _ if self.is_denied() => "denied",
+            None => "unknown-account",
+            Some(_) if stranger => "uid-changed",
+            Some(_) => reason_name(Reason::NotEnrolled),
+        }
     }
 
     fn refused(&self, reason: &str) -> Event {
@@ -527,16 +491,6 @@ fn store_reason(error: &StoreError) -> &'static str {
     match error {
         StoreError::Corrupt { .. } => "corrupt-record",
         _ => "store",
-    }
-}
-
-fn audited(origin: dbus_api::Origin, caller: &Caller) -> Origin {
-    Origin {
-        service: origin.service.unwrap_or_default(),
-        tty: origin.tty.unwrap_or_default(),
-        rhost: origin.rhost.unwrap_or_default(),
-        ruser: origin.ruser.unwrap_or_default(),
-        claimed: !caller.is_root(),
     }
 }
 

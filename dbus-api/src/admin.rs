@@ -7,7 +7,7 @@ use zbus::{DeserializeDict, SerializeDict, Type};
 use zeroize::Zeroize;
 
 use crate::{
-    Error,
+    Error, Explanation, Origin, Rehearsed, Supposition,
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
     enrollment::EnrollmentSummary,
     health::Health,
@@ -46,6 +46,8 @@ pub struct Account {
     pub last_used: Option<u64>,
     /// How many logins are remembered and need not show a code for a time.
     pub remembered: u32,
+    /// As [`EnrollmentSummary::enroll_by`].
+    pub enroll_by: Option<String>,
 }
 
 /// How an account stands.
@@ -81,6 +83,8 @@ pub struct AccountPage {
     pub accounts: Vec<Account>,
     /// What to pass as `after` for the next page; empty where this is the last one.
     pub next: String,
+    /// `all` where the policy observes, so that nobody is asked; `some` where a rule does; empty where none does.
+    pub observe: String,
 }
 
 /// One authenticator to import.
@@ -236,6 +240,15 @@ pub trait Admin {
     /// Takes the state as this host's from now on, where it came from another one: [`Health::at_home`].
     #[zbus(allow_interactive_auth)]
     fn accept_host(&self) -> Result<(), Error>;
+
+    /// What would become of a login of this account, and why. Nothing is charged, spent or written down by it.
+    #[zbus(allow_interactive_auth)]
+    fn explain(&self, user: &str, origin: &Origin, supposition: &Supposition) -> Result<Explanation, Error>;
+
+    /// What would become of the same login of up to [`crate::MAX_RECORDS`] accounts. Whoever was let through may
+    /// rehearse on for a while, on the same connection, with the same origin.
+    #[zbus(allow_interactive_auth)]
+    fn rehearse(&self, users: &[&str], origin: &Origin, supposition: &Supposition) -> Result<Vec<Rehearsed>, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]

@@ -140,6 +140,9 @@ pub struct EnrollmentSummary {
     pub enroll_by: Option<String>,
     /// Logins that need not show a code for a time.
     pub remembered: Vec<RememberedLogin>,
+    /// `all` where the policy observes, so that nobody is asked; `some` where a rule that may concern the account by
+    /// name and groups does.
+    pub observe: Option<String>,
 }
 
 /// A login that is remembered: where, and for how long.

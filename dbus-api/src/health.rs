@@ -32,4 +32,8 @@ pub struct Health {
     /// Whether the state was made, or accepted by an administrator, on this host (machine-id(5)); absent where the
     /// host has no machine-id.
     pub at_home: Option<bool>,
+    /// Rules that ask nobody and only write down what would have happened.
+    pub observing_rules: Option<Vec<String>>,
+    /// The PAM services in whose logins a rule may make people enrol; `*`: in those of all.
+    pub enrolling_services: Option<Vec<String>>,
 }

@@ -10,6 +10,7 @@ mod admin;
 mod audit;
 mod enrollment;
 mod error;
+mod explanation;
 mod health;
 mod verification;
 
@@ -21,6 +22,7 @@ pub use enrollment::{
     Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer, RememberedLogin,
 };
 pub use error::Error;
+pub use explanation::{Explanation, LoginOutcome, PassedOver, Rehearsed, Supposition};
 pub use health::Health;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
 
@@ -52,5 +54,5 @@ pub const DAEMON: &str = "/usr/libexec/countersignd";
 /// The largest message, in bytes, that the private socket accepts.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The most import records or audit records in one call.
+/// The most import records, audit records or rehearsed logins in one call.
 pub const MAX_RECORDS: usize = 500;

@@ -214,6 +214,20 @@ impl Account {
         decision
     }
 
+    /// Why no reply at all can let in now, however the account stands; `None` where a right one can.
+    #[must_use]
+    pub fn hopeless(&self, now: &Now) -> Option<Reason> {
+        if self.recovery_codes_left() > 0 {
+            return None;
+        }
+        let mut active = self.authenticators.iter().filter(|authenticator| authenticator.active).peekable();
+        if active.peek().is_none() {
+            return Some(Reason::NotEnrolled);
+        }
+        let by_time = active.all(|one| matches!(one.parameters.kind, Kind::Totp(_)));
+        (by_time && self.clock_is_behind(now)).then_some(Reason::ClockBackwards)
+    }
+
     /// Unused recovery codes.
     #[must_use]
     pub fn recovery_codes_left(&self) -> u32 {

@@ -5,6 +5,7 @@
 
 mod console;
 mod index;
+mod mismatch;
 mod network;
 mod schedule;
 mod shadow;
@@ -18,6 +19,7 @@ use crate::WallTime;
 use index::Index;
 
 pub use console::is_console;
+pub use mismatch::Mismatch;
 pub use network::{Network, NetworkError};
 pub use schedule::{Days, Moment, Schedule, Span, SpanError, Weekday};
 
@@ -191,14 +193,35 @@ impl Policy {
     /// tells, wherever and whenever it logs in.
     #[must_use]
     pub fn deadlines(&self, account: &str, now: WallTime) -> Candidates<'_> {
+        self.concerning(account, |rule| rule.is_coming(now))
+    }
+
+    /// Whether a rule lets accounts in without an authenticator until a day that is still to come.
+    #[must_use]
+    pub fn has_deadlines(&self, now: WallTime) -> bool {
+        self.rules.iter().any(|rule| rule.is_coming(now))
+    }
+
+    /// The rules that observe what an account of this name does, wherever and whenever it logs in.
+    #[must_use]
+    pub fn observers(&self, account: &str) -> Candidates<'_> {
+        self.concerning(account, |rule| rule.observe)
+    }
+
+    /// All groups that rules name.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<u32> {
+        let groups = self.rules.iter().map(|rule| &rule.conditions.groups);
+        groups.flat_map(|groups| groups.any.iter().chain(&groups.none)).copied().collect()
+    }
+
+    /// The rules of some sort that may concern an account as far as its name tells.
+    fn concerning<'a>(&'a self, account: &str, of_the_sort: impl Fn(&&'a Rule) -> bool) -> Candidates<'a> {
         let named = |rule: &&Rule| {
             let accounts = &rule.conditions.accounts;
             accounts.is_empty() || accounts.contains(account)
         };
-        let coming = |rule: &&Rule| {
-            rule.action == RuleAction::Require && rule.enroll_by.is_some_and(|deadline| now < deadline.at)
-        };
-        let rules: Vec<_> = self.rules.iter().filter(named).filter(coming).collect();
+        let rules: Vec<_> = self.rules.iter().filter(named).filter(of_the_sort).collect();
         let groups = rules.iter().map(|rule| &rule.conditions.groups);
         Candidates { groups: groups.flat_map(|groups| groups.any.iter().chain(&groups.none)).copied().collect(), rules }
     }
@@ -258,15 +281,14 @@ impl<'a> Candidates<'a> {
 }
 
 impl Rule {
-    /// Whether it matches an account that is in the right groups. What rejects most is looked at first.
+    /// Whether it matches an account that is in the right groups.
     fn may_match(&self, occasion: &Occasion<'_>) -> bool {
-        let Conditions { accounts, groups: _, services, networks, console, schedule } = &self.conditions;
-        (accounts.is_empty() || occasion.account.is_some_and(|account| accounts.contains(account)))
-            && (services.is_empty() || services.contains(occasion.service))
-            && console.is_none_or(|console| console == occasion.is_at_console())
-            && (networks.is_empty() || occasion.is_from(networks))
-            && schedule.holds(&occasion.moment)
-            && !(occasion.claimed && self.action == RuleAction::Skip)
+        self.mismatch(occasion).is_none()
+    }
+
+    /// Whether it has a deadline that is still to come.
+    fn is_coming(&self, now: WallTime) -> bool {
+        self.action == RuleAction::Require && self.enroll_by.is_some_and(|deadline| now < deadline.at)
     }
 
     /// What becomes of an account without an authenticator at this moment.
@@ -290,8 +312,7 @@ impl Groups {
     }
 
     fn admit(&self, member_of: &BTreeSet<u32>) -> bool {
-        (self.any.is_empty() || self.any.iter().any(|group| member_of.contains(group)))
-            && !self.none.iter().any(|group| member_of.contains(group))
+        self.mismatch(member_of).is_none()
     }
 }
 

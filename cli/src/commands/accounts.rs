@@ -10,12 +10,14 @@ pub(super) struct Pages<'a> {
     filter: &'a AccountFilter,
     command: &'a str,
     after: Option<String>,
+    /// What the last page said of a policy that observes.
+    pub(super) observe: String,
 }
 
 impl<'a> Pages<'a> {
     /// Begins at the first account. `command` is what to type again with sudo.
     pub(super) fn new(admin: &'a AdminProxy<'a>, filter: &'a AccountFilter, command: &'a str) -> Self {
-        Self { admin, filter, command, after: Some(String::new()) }
+        Self { admin, filter, command, after: Some(String::new()), observe: String::new() }
     }
 
     /// The next page, which may be empty although more follow; `None` after the last one.
@@ -25,7 +27,9 @@ impl<'a> Pages<'a> {
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Account>>, Failure> {
         let Some(after) = self.after.take() else { return Ok(None) };
         let asked = self.admin.accounts(self.filter, &after).await;
-        let AccountPage { accounts, next } = asked.map_err(|error| client::explain(&error, "", self.command))?;
+        let AccountPage { accounts, next, observe } =
+            asked.map_err(|error| client::explain(&error, "", self.command))?;
+        self.observe = observe;
         // A name that does not grow would make this run for ever.
         self.after = Some(next).filter(|next| *next > after);
         Ok(Some(accounts))

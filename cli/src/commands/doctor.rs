@@ -42,11 +42,12 @@ impl Scene {
     }
 
     /// Judges everything; of the services those that are named, or all that matter.
-    pub(super) fn judge(&self, named: &[String], report: &mut Report) {
+    pub(super) async fn judge(&self, named: &[String], report: &mut Report) {
         let asking = services::judge(self, named, report);
         daemon::judge(self, report);
         system::judge(self, report);
-        people::judge(self, &asking, report);
+        let refused = people::refused(self, &asking).await;
+        people::judge(self, &asking, &refused, report);
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) async fn run(arguments: &Doctor, bus: Option<&str>, output: &Output) 
         let finding = Finding::new(Area::System, Level::Warning, "not-root", what);
         report.add(finding.because("what cannot be read is not judged").change("sudo countersign doctor"));
     }
-    scene.judge(&arguments.service, &mut report);
+    scene.judge(&arguments.service, &mut report).await;
     if arguments.json {
         show::json(&report, output)?
     } else {

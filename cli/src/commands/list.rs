@@ -4,9 +4,9 @@ use dbus_api::{Account, AccountFilter, AccountState, MAX_RECORDS};
 use serde::Serialize;
 
 use crate::{
-    cli::{List, Order, State},
+    cli::{ColorChoice, List, Order, State},
     client,
-    commands::{accounts::Pages, state_name, state_words},
+    commands::{accounts::Pages, observing, state_name, state_words},
     failure::Failure,
     output::{self, Output},
     table::{Cell, Column, Table},
@@ -25,6 +25,7 @@ struct ReportedAccount<'a> {
     locked_for: Option<u64>,
     last_used: Option<String>,
     remembered: u32,
+    enroll_by: Option<&'a str>,
 }
 
 /// Runs the command. In the order of names a page is printed before the next one is fetched: the list may be of any
@@ -32,7 +33,12 @@ struct ReportedAccount<'a> {
 ///
 /// # Errors
 /// What the daemon refuses.
-pub(super) async fn run(arguments: &List, bus: Option<&str>, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    arguments: &List,
+    bus: Option<&str>,
+    output: &Output,
+    color: ColorChoice,
+) -> Result<(), Failure> {
     let unused_for = arguments.unused_for.as_deref().map(read_duration).transpose()?;
     let (admin, _agent) = client::administer(bus).await?;
     let filter = AccountFilter { state: arguments.state.map(|state| number(state) as u32), ..AccountFilter::default() };
@@ -40,7 +46,11 @@ pub(super) async fn run(arguments: &List, bus: Option<&str>, output: &Output) ->
     let mut printer = if arguments.json { Printer::Json { first: true } } else { Printer::Table(table(output)) };
     let mut pages = Pages::new(&admin, &filter, "list");
     let (mut sorted, mut printed) = (Vec::new(), false);
+    let mut told = arguments.json;
     while let Some(mut page) = pages.next().await? {
+        if let Some(remark) = observing(&pages.observe).filter(|_| !std::mem::replace(&mut told, true)) {
+            super::remark(remark, color);
+        }
         page.retain(|account| unused_for.is_none_or(|length| is_unused(account, now, length)));
         if arguments.sort == Order::Name {
             printed |= !page.is_empty();
@@ -132,6 +142,7 @@ fn report(account: &Account) -> ReportedAccount<'_> {
         locked_for: account.locked_for,
         last_used: account.last_used.map(wording::iso8601),
         remembered: account.remembered,
+        enroll_by: account.enroll_by.as_deref(),
     }
 }
 
@@ -151,7 +162,10 @@ fn table(output: &Output) -> Table {
 }
 
 fn row(account: &Account, now: u64) -> Vec<Cell> {
-    let (state, tone) = state_words(AccountState::from_number(account.state), account.locked_for);
+    let (mut state, tone) = state_words(AccountState::from_number(account.state), account.locked_for);
+    if let Some(day) = &account.enroll_by {
+        state.push_str(&format!(", due {}", printable(day)));
+    }
     vec![
         printable(&account.name).into(),
         account.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()).into(),

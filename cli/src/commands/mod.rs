@@ -8,14 +8,17 @@ mod disable;
 mod doctor;
 mod enable;
 mod enroll;
+mod explain;
 mod forget;
 mod import;
 mod key;
 mod list;
 mod manual;
+mod outcome;
 mod pam;
 mod prune;
 mod recovery_codes;
+mod rehearse;
 mod remove;
 mod rename;
 mod reset;
@@ -23,7 +26,7 @@ mod status;
 mod unlock;
 mod verify;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use dbus_api::AccountState;
@@ -93,7 +96,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::RecoveryCodes(arguments) => recovery_codes::run(arguments, bus, output).await,
         Command::Rename(arguments) => rename::run(arguments, bus, output).await,
         Command::Remove(arguments) => remove::run(arguments, bus, output).await,
-        Command::List(arguments) => list::run(arguments, bus, output).await,
+        Command::List(arguments) => list::run(arguments, bus, output, cli.color).await,
         Command::Unlock(arguments) => unlock::run(arguments, bus, output).await,
         Command::Enable(arguments) => enable::run(arguments, bus, output).await,
         Command::Disable(arguments) => disable::run(arguments, bus, output).await,
@@ -101,6 +104,8 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,
         Command::Audit(arguments) => audit::run(arguments, bus, output).await,
+        Command::Explain(arguments) => explain::run(arguments, bus, output).await,
+        Command::Rehearse(arguments) => rehearse::run(arguments, bus, output, cli.color).await,
         Command::Doctor(arguments) => doctor::run(arguments, bus, output).await,
         Command::Pam(arguments) => pam::run(&arguments.action, bus, output).await,
         Command::Config(arguments) => match &arguments.action {
@@ -144,6 +149,22 @@ fn state_words(state: Option<AccountState>, locked_for: Option<u64>) -> (String,
         (Some(AccountState::Corrupt), _) => ("altered".to_owned(), Tone::Bad),
         (None, _) => ("unknown".to_owned(), Tone::Bad),
     }
+}
+
+/// What nobody must overlook where the policy observes; `None` where it does not.
+fn observing(observe: &str) -> Option<&'static str> {
+    match observe {
+        "all" => Some("OBSERVING: nobody is asked for a code, whatever is enrolled (mode = \"observe\")."),
+        "some" => Some("OBSERVING: a rule asks nobody for a code, and only writes down what it would do."),
+        _ => None,
+    }
+}
+
+/// Tells on standard error what a person must not overlook; standard output is for what was asked for.
+fn remark(text: &str, color: ColorChoice) {
+    let wrapped = crate::wording::wrap(&format!("countersign: {text}"), stderr_width(color), "  ");
+    // There is nobody left to tell when standard error is closed.
+    let _ = std::io::stderr().write_all(format!("{wrapped}\n").as_bytes());
 }
 
 /// The width of remarks on standard error.

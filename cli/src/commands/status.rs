@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     cli::Status,
     client::{self, Client},
-    commands::{state_name, state_words},
+    commands::{observing, state_name, state_words},
     failure::Failure,
     output::{self, Output},
     table::{Cell, Column, Table, Tone, paint},
@@ -27,6 +27,7 @@ struct Report<'a> {
     enroll_by: Option<&'a str>,
     authenticators: Vec<ReportedAuthenticator<'a>>,
     remembered: Vec<ReportedLogin<'a>>,
+    observe: Option<&'a str>,
 }
 
 /// One remembered login in [`Report`].
@@ -106,6 +107,7 @@ fn report(summary: &EnrollmentSummary) -> Report<'_> {
         enroll_by: summary.enroll_by.as_deref(),
         authenticators: summary.authenticators.iter().map(report_authenticator).collect(),
         remembered: summary.remembered.iter().map(report_login).collect(),
+        observe: summary.observe.as_deref(),
     }
 }
 
@@ -131,6 +133,12 @@ fn report_authenticator(authenticator: &Authenticator) -> ReportedAuthenticator<
 fn describe(summary: &EnrollmentSummary, output: &Output) -> Result<(), Failure> {
     let user = printable(&summary.account);
     let state = state(summary);
+    if let Some(remark) = summary.observe.as_deref().and_then(observing) {
+        output.print(&format!(
+            "{}\n",
+            paint(&wording::wrap(remark, output.width(), ""), Tone::Warning, output.color())
+        ))?;
+    }
     let (words, tone) = state_words(Some(state), None);
     output.print(&format!("{user}: {}\n", paint(&words, tone, output.color())))?;
     if !summary.authenticators.is_empty() {

@@ -1,5 +1,6 @@
 //! The commands of administrators and the smaller ones: exit codes, messages, JSON.
 
+use dbus_api::{Account, AccountState};
 use serde_json::{Value, json};
 
 use crate::{
@@ -149,6 +150,31 @@ fn list_prints_every_page_in_columns() {
 }
 
 #[test]
+fn list_and_status_say_when_somebody_must_enrol_and_that_the_policy_observes() {
+    let stage = Stage::new();
+    let late = Account {
+        name: "dora".to_owned(),
+        state: AccountState::NotEnrolled as u32,
+        enroll_by: Some("2027-01-31".to_owned()),
+        ..Account::default()
+    };
+    let mut held = stage.held.lock().unwrap();
+    (held.unenrolled, held.observe) = (vec![late], "some".to_owned());
+    drop(held);
+    let list = stage.run(&["list"], "");
+    let dora = list.out.lines().last().unwrap();
+    assert!(dora.starts_with("dora") && dora.contains("not enrolled, due 2027-01-31"), "{list:?}");
+    let said = "countersign: OBSERVING: a rule asks nobody for a code, and only writes down what\n  it would do.\n";
+    assert_eq!(list.err, said);
+    let json = stage.run(&["list", "--json"], "");
+    assert_eq!((json.err.as_str(), &parse(&json.out)[3]["enroll_by"]), ("", &json!("2027-01-31")));
+    let status = stage.run(&["status", "observed"], "");
+    let said = "OBSERVING: nobody is asked for a code, whatever is enrolled (mode = \"observe\").\nobserved: active\n";
+    assert!(status.out.starts_with(said), "{status:?}");
+    assert_eq!(parse(&stage.run(&["status", "observed", "--json"], "").out)["observe"], json!("all"));
+}
+
+#[test]
 fn list_as_json_has_the_documented_shape() {
     let stage = Stage::new();
     let outcome = stage.run(&["list", "--json"], "");
@@ -157,7 +183,7 @@ fn list_as_json_has_the_documented_shape() {
         list[0],
         json!({"account": "alice", "uid": 1000, "state": "active", "active_authenticators": 1, "recovery_codes_left": 10,
                "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z",
-               "remembered": 2})
+               "remembered": 2, "enroll_by": null})
     );
     assert_eq!((&list[1]["state"], &list[1]["locked_for"]), (&json!("locked"), &json!(27)));
     assert_eq!((&list[2]["uid"], &list[2]["state"]), (&json!(null), &json!("disabled")));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 34] = [
     "",
     "enroll",
     "status",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 32] = [
     "reset",
     "prune",
     "audit",
+    "explain",
+    "rehearse",
     "doctor",
     "pam",
     "pam enable",

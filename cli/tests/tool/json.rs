@@ -96,6 +96,7 @@ fn stage() -> Stage {
     std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o700)).unwrap();
     let uris = "otpauth://totp/alice?secret=JBSWY3DPEHPK3PXP\nnonsense\n";
     std::fs::write(stage.directory.path().join("accounts.txt"), uris).unwrap();
+    std::fs::write(stage.directory.path().join("names.txt"), "alice\nfresh\n").unwrap();
     stage
 }
 
@@ -107,7 +108,13 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
     let path = |name: &str| stage.directory.path().join(name).display().to_string();
     let run = |heading, arguments: &str, code| {
         let words = arguments.split(' ').map(|word| word.replace("DAEMON", &path("countersignd")));
-        (heading, words.map(|word| word.replace("FILE", &path("accounts.txt"))).collect(), code)
+        (
+            heading,
+            words
+                .map(|word| word.replace("FILE", &path("accounts.txt")).replace("NAMES", &path("names.txt")))
+                .collect(),
+            code,
+        )
     };
     vec![
         run("enroll --json", "enroll alice --no-confirm --json", 0),
@@ -121,6 +128,9 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("import otpauth --json", "import otpauth FILE --json", 1),
         run("audit --json", "audit --json", 0),
         run("audit --verify --json", "audit --verify --json", 0),
+        run("explain --json", "explain alice --service sshd --json", 0),
+        run("explain --json", "explain fresh --service sshd --json", 1),
+        run("rehearse --json", "rehearse --service sshd --accounts NAMES --json", 0),
         run("doctor --json", "doctor --json", ANY),
         run("pam status --json", "pam status --json", ANY),
         run("config check --json", "config check --daemon DAEMON --json", 1),

@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod doctor;
 mod enroll;
+mod explanation;
 mod help;
 mod import;
 mod json;

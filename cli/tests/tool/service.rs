@@ -8,10 +8,12 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, Health, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin, RememberedLogin,
-    Setting, Step,
+    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin,
+    Rehearsed, RememberedLogin, Setting, Step, Supposition,
 };
 use tokio::sync::Notify;
+
+use crate::explanation;
 
 /// The code that the service takes.
 pub(crate) const RIGHT: &str = "123456";
@@ -35,6 +37,10 @@ pub(crate) struct Held {
     pub(crate) audit: Vec<AuditEntry>,
     /// What the daemon says of itself.
     pub(crate) health: Health,
+    /// Accounts without an authenticator, for the end of the list.
+    pub(crate) unenrolled: Vec<Account>,
+    /// What it says of a policy that observes.
+    pub(crate) observe: String,
     /// What a check of the audit finds, where it is not sound.
     pub(crate) broken: Option<AuditReport>,
 }
@@ -156,6 +162,7 @@ impl Enrollment {
                 since: 1_234_567_890,
                 left: 27_000,
             }],
+            observe: (user == "observed").then(|| "all".into()),
         })
     }
 
@@ -234,7 +241,7 @@ impl Admin {
     fn accounts(&self, filter: AccountFilter, after: &str) -> AccountPage {
         note(&self.log, format!("Admin.Accounts {filter:?} {after:?}"));
         if filter.gone == Some(true) {
-            return AccountPage { accounts: self.held.lock().unwrap().gone.clone(), next: String::new() };
+            return AccountPage { accounts: self.held.lock().unwrap().gone.clone(), ..AccountPage::default() };
         }
         let account = |name: &str, state: AccountState, locked_for, last_used| Account {
             name: name.to_owned(),
@@ -246,7 +253,9 @@ impl Admin {
             locked_for,
             last_used,
             remembered: 2,
+            enroll_by: None,
         };
+        let observe = self.held.lock().unwrap().observe.clone();
         match after {
             "" => AccountPage {
                 accounts: vec![
@@ -254,10 +263,15 @@ impl Admin {
                     account("bo\x1b[2Jb", AccountState::Locked, Some(27), None),
                 ],
                 next: "bob".to_owned(),
+                observe,
             },
             _ => AccountPage {
-                accounts: vec![account("carol", AccountState::Disabled, None, None)],
+                accounts: [account("carol", AccountState::Disabled, None, None)]
+                    .into_iter()
+                    .chain(self.held.lock().unwrap().unenrolled.clone())
+                    .collect(),
                 next: String::new(),
+                observe,
             },
         }
     }
@@ -357,6 +371,20 @@ impl Admin {
             setting("throttling.locks", "[\"30s\", \"1m\"]", "default"),
             setting("prompt", "\"C\u{9b}2J: \"", "default"),
         ]
+    }
+
+    fn explain(&self, user: &str, origin: Origin, supposition: Supposition) -> Result<Explanation, Error> {
+        note(&self.log, format!("Admin.Explain {user} {origin:?} {supposition:?}"));
+        refuse(user).or_else(|error| if user == "fresh" { Ok(()) } else { Err(error) })?;
+        if supposition.at.as_deref() == Some("soon") {
+            return Err(Error::InvalidArgument("a moment is written as 2027-01-31".to_owned()));
+        }
+        Ok(explanation::of(user))
+    }
+
+    fn rehearse(&self, users: Vec<String>, origin: Origin, supposition: Supposition) -> Result<Vec<Rehearsed>, Error> {
+        note(&self.log, format!("Admin.Rehearse {} {:?} {supposition:?}", users.len(), origin.service));
+        Ok(users.iter().map(|user| explanation::in_short(user)).collect())
     }
 
     async fn import(&self, records: Vec<ImportRecord>) -> Result<Vec<ImportResult>, Error> {

@@ -1,13 +1,13 @@
 //! `Admin` on the system bus.
 
 use dbus_api::{
-    AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error, Health,
-    ImportRecord, ImportResult, Setting,
+    AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
+    Explanation, Health, ImportRecord, ImportResult, Origin, Rehearsed, Setting, Supposition,
 };
 use zbus::Connection;
 use zbus::message::Header;
 
-use super::bounded;
+use super::{bounded, verifier::shortened};
 use crate::authorizer::Action;
 use crate::caller::{Caller, Source};
 use crate::service::Service;
@@ -186,6 +186,38 @@ impl Admin {
     ) -> Result<(), Error> {
         let caller = self.caller(connection, &header).await?;
         self.service.accept_host(&caller).await
+    }
+
+    #[zbus(out_args("explanation"))]
+    async fn explain(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        origin: Origin,
+        supposition: Supposition,
+    ) -> Result<Explanation, Error> {
+        let caller = self.caller(connection, &header).await?;
+        let (user, origin) = (bounded("the user name", user)?, shortened(origin));
+        bounded("the moment", supposition.at.as_deref().unwrap_or_default())?;
+        self.service.explain(&caller, user, origin, &supposition).await
+    }
+
+    #[zbus(out_args("rehearsed"))]
+    async fn rehearse(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        users: Vec<String>,
+        origin: Origin,
+        supposition: Supposition,
+    ) -> Result<Vec<Rehearsed>, Error> {
+        let caller = self.caller(connection, &header).await?;
+        bounded("the moment", supposition.at.as_deref().unwrap_or_default())?;
+        for user in &users {
+            bounded("the user name", user)?;
+        }
+        self.service.rehearse(&caller, &users, shortened(origin), &supposition).await
     }
 
     async fn reload(

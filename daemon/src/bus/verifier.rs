@@ -66,7 +66,7 @@ impl Verifier {
 }
 
 /// Cuts PAM items that are too long to be kept for as long as a verification lasts.
-fn shortened(origin: Origin) -> Origin {
+pub(super) fn shortened(origin: Origin) -> Origin {
     let shorten = |item: Option<String>| {
         item.map(|mut text| {
             let mut end = text.len().min(LONGEST_ITEM);

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use jiff::Timestamp;
-use jiff::civil::{Date, Weekday as CivilWeekday};
+use jiff::civil::{Date, DateTime, Weekday as CivilWeekday};
 use jiff::tz::TimeZone;
 use verifier::policy::{Moment, Weekday};
 use verifier::{Deadline, WallTime};
@@ -24,7 +24,7 @@ impl Zone {
     ///
     /// # Errors
     /// Where the file cannot be read or is no time zone, with the reason.
-    pub(super) fn of_host() -> Result<Self, String> {
+    pub(crate) fn of_host() -> Result<Self, String> {
         Self::read(Path::new("/etc/localtime"))
     }
 
@@ -44,6 +44,21 @@ impl Zone {
         let civil = self.0.to_datetime(timestamp.unwrap_or(Timestamp::MAX));
         let minute = u16::try_from(civil.hour()).unwrap_or(0) * 60 + u16::try_from(civil.minute()).unwrap_or(0);
         Moment { weekday: weekday(civil.weekday()), minute }
+    }
+
+    /// The moment of a date, or a date and a time, that the clock on the wall shows; in UTC with a `Z` at its end. `None`
+    /// where the text is none, or one before the epoch. A time that the clocks leave out comes at their change.
+    #[must_use]
+    pub fn instant(&self, text: &str) -> Option<WallTime> {
+        let (text, zone) = match text.strip_suffix('Z') {
+            Some(text) => (text, &TimeZone::UTC),
+            None => (text, &self.0),
+        };
+        // No offsets, fractions or names of zones: jiff reads more than people are told of.
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:T ".contains(&byte));
+        let civil: DateTime = text.parse().ok().filter(|_| plain)?;
+        let millis = zone.to_timestamp(civil).ok()?.as_millisecond();
+        u64::try_from(millis).ok().map(WallTime)
     }
 
     /// The start of a day: midnight, or the first moment after it where midnight does not exist.
@@ -111,6 +126,26 @@ mod tests {
         // Midnight does not exist there on that day: the clocks go from 23:59:59 to 01:00.
         assert_eq!(deadline("America/Santiago", "2026-09-06"), at(1_788_667_200));
         assert_eq!(Zone::default().deadline("1969-12-31".parse().unwrap()).unwrap().at, at(0));
+    }
+
+    #[test]
+    fn a_moment_is_that_of_the_clock_on_the_wall_or_of_utc() {
+        // By date(1): TZ=Europe/Berlin date -d '2027-01-31 08:00' +%s.
+        let berlin = zone("Europe/Berlin");
+        for (text, seconds) in [
+            ("2027-01-31", 1_801_350_000),
+            ("2027-01-31T08:00", 1_801_378_800),
+            ("2027-01-31 08:00:30", 1_801_378_830),
+            ("2027-01-31T08:00Z", 1_801_382_400),
+            ("2027-01-31Z", 1_801_353_600),
+        ] {
+            assert_eq!(berlin.instant(text), Some(at(seconds)), "{text}");
+        }
+        for text in
+            ["", "Z", "now", "31.1.2027", "2027-02-29", "2027-01-31T25:00", "2027-01-31T08:00+01:00", "1969-12-31Z"]
+        {
+            assert_eq!(berlin.instant(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -15,12 +15,11 @@ use crate::store::{Record, Urgency};
 impl Service {
     /// Whether this login is remembered. What is over by now is forgotten, and the audit told, in one transaction.
     pub(super) async fn recall(&self, open: &Open) -> Result<bool, Error> {
-        let Some((place, at_most)) = open.remembering() else { return Ok(false) };
         let verification = open.clone();
         let recalled = self.store().decide(&open.subject.name, Urgency::Login, move |tx| {
             let now = clock::now();
             let record = tx.record.as_mut().filter(|record| verification.subject.owns(record.uid));
-            let left = record.and_then(|record| record.account.recall(&place, at_most, &now));
+            let left = record.and_then(|record| verification.recall_from(record, &now));
             tx.events.extend(left.map(|left| verification.noted(&format!("remembered until {}", end(&now, left)))));
             left.is_some()
         });
@@ -43,6 +42,12 @@ impl Open {
             return None;
         }
         Some((Place::new(&self.origin.service, ruling.source?)?, ruling.remember?))
+    }
+
+    /// How long this login is remembered still; `None` where it is not. What is over is forgotten in the record.
+    pub(super) fn recall_from(&self, record: &mut Record, now: &Now) -> Option<Duration> {
+        let (place, at_most) = self.remembering()?;
+        record.account.recall(&place, at_most, now)
     }
 
     /// Whether a login from there was remembered. Whether it still counts is decided in a transaction.

@@ -14,9 +14,11 @@ impl Service {
     /// As [`Service::begin_verification`].
     pub async fn judge_unasked(&self, caller: Caller, user: &str, origin: dbus_api::Origin) -> Result<Step, Error> {
         let settings = self.settings();
-        let open = self.open(caller, user, origin, &settings).await?;
-        let opening = match self.opening(&open, &settings).await? {
+        let (open, opening) = self.arrive(caller, user, origin, &settings).await?;
+        let recalled = opening == Opening::Recall && self.recall(&open).await?;
+        let opening = match opening {
             Opening::Enrol | Opening::Ask(_) => Opening::Refuse("unasked", answer::unasked(&settings.config)),
+            Opening::Recall if !recalled => Opening::Refuse("unasked", answer::unasked(&settings.config)),
             decided => decided,
         };
         match opening {
@@ -32,7 +34,7 @@ impl Service {
                 self.record(open.noted(reason)).await;
                 Ok(answer::skipped(messages))
             }
-            Opening::Remembered => Ok(answer::skipped(Vec::new())),
+            Opening::Recall => Ok(answer::skipped(Vec::new())),
             Opening::Enrol | Opening::Ask(_) => Ok(answer::unasked(&settings.config)),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use daemon::caller::{Caller, ConnectionKey};
-use dbus_api::{AccountFilter, AuditFilter, EnrollmentOptions, Error, Origin};
+use dbus_api::{AccountFilter, AuditFilter, EnrollmentOptions, Error, Origin, Supposition};
 
 use crate::scene::{HERE, OTHER, OWNER, Peer, Scene};
 
@@ -51,6 +51,8 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.Settings" => seen(peer.admin.settings().await),
         "Admin.Health" => seen(peer.admin.health().await),
         "Admin.AcceptHost" => seen(peer.admin.accept_host().await),
+        "Admin.Explain" => seen(peer.admin.explain(user, &Origin::default(), &Supposition::default()).await),
+        "Admin.Rehearse" => seen(peer.admin.rehearse(&[user], &Origin::default(), &Supposition::default()).await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
@@ -65,7 +67,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 27] = [
+const MEMBERS: [&str; 29] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -92,6 +94,8 @@ const MEMBERS: [&str; 27] = [
     "Admin.Settings",
     "Admin.Health",
     "Admin.AcceptHost",
+    "Admin.Explain",
+    "Admin.Rehearse",
     "Admin.Reload",
 ];
 

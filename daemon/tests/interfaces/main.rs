@@ -14,6 +14,8 @@ mod callers;
 mod console;
 mod enrolling;
 mod events;
+mod explaining;
+mod foreseeing;
 mod health;
 mod home;
 mod introspection;
@@ -26,5 +28,7 @@ mod private_socket;
 mod remembering;
 mod scene;
 mod settings;
+#[path = "../../../verifier/tests/model/slow.rs"]
+mod slow;
 mod unasked;
 mod verifying;

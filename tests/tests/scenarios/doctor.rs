@@ -41,6 +41,8 @@ enum Plant {
     File(&'static str, String),
     /// These commands of root's.
     Run(&'static str),
+    /// These commands of root's, and a rule.
+    Configured(&'static str, &'static str),
     /// As with `File`, and these arguments for the tool.
     Asked(&'static str, String, &'static [&'static str]),
 }
@@ -62,6 +64,11 @@ fn sshd(name: &'static str, exit: i32, place: &'static str, from: &str, to: &str
 
 fn run(name: &'static str, exit: i32, place: &'static str, commands: &'static str) -> Mistake {
     mistake(name, exit, place, Plant::Run(commands))
+}
+
+/// A rule that is put in force.
+fn configured(name: &'static str, exit: i32, place: &'static str, rule: &'static str) -> Mistake {
+    mistake(name, exit, place, Plant::Configured("true", rule))
 }
 
 fn mistakes_of_pam() -> Vec<Mistake> {
@@ -237,7 +244,17 @@ fn mistakes_around() -> Vec<Mistake> {
         ),
         run("admin-disabled", 2, "", "countersign disable alice"),
         run("no-way-back", 1, "", "sed -i 's/^root:[^:]*/root:*/' /etc/shadow"),
-        run("no-way-back", 1, "", "cp /etc/pam.d/sudo /etc/pam.d/login"),
+        run("no-way-back", 2, "", "cp /etc/pam.d/sudo /etc/pam.d/login"),
+        run("admin-not-enrolled", 2, "root becomes root", "cp /etc/pam.d/sudo /etc/pam.d/login"),
+        configured("admin-refused", 2, "alice may use sudo", "services = [\"sudo\"]\naction = \"deny\""),
+        configured("observe-rule", 1, "\"planted\"", "services = [\"su\"]\nmode = \"observe\""),
+        configured("sshd-enrolling-grace", 1, "/etc/ssh/sshd_config", "services = [\"sshd\"]\nunenrolled = \"enroll\""),
+        mistake(
+            "login-enrolling-timeout",
+            1,
+            "/etc/login.defs",
+            Plant::Configured("cp /etc/pam.d/sudo /etc/pam.d/login", "unenrolled = \"enroll\"\nservices = [\"login\"]"),
+        ),
         run("sudo-unasked", 1, "/etc/sudoers", "echo 'alice ALL=(ALL) NOPASSWD: /usr/bin/rsync' >>/etc/sudoers"),
     ]
 }
@@ -290,6 +307,12 @@ fn find(mistake: &Mistake) -> Result<()> {
     match &mistake.plant {
         Plant::File(path, text) => host.write(path, text)?,
         Plant::Run(commands) => drop(host.run(&["sh", "-c", commands])?.success()?),
+        Plant::Configured(commands, rule) => {
+            host.run(&["sh", "-c", commands])?.success()?;
+            host.write("/etc/countersign/countersign.toml", &format!("[[rule]]\nname = \"planted\"\n{rule}\n"))?;
+            host.run(&["sh", "-c", "kill -HUP $(pidof countersignd)"])?.success()?;
+            host.logged(&[("event", "reload")])?;
+        }
         Plant::Asked(path, text, more) => {
             host.write(path, text)?;
             arguments.extend_from_slice(more);

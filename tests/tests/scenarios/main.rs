@@ -22,6 +22,7 @@ mod crashes;
 mod disks;
 mod doctor;
 mod enrolment;
+mod explaining;
 mod footprint;
 mod good_guest;
 mod hostile_bus;

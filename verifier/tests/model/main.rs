@@ -12,6 +12,7 @@ mod clocks;
 mod decisions;
 mod failures;
 mod policy;
+mod slow;
 mod throttling;
 
 use proptest::test_runner::{Config, RngSeed};

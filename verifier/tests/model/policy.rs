@@ -1,13 +1,14 @@
-//! The policy against a slow reading of its rules: networks as strings of bits, schedules as sets of minutes, every
-//! rule looked at whole, and the first one that matches counted by hand.
+//! The policy against a slow reading of its rules: every rule looked at whole, and the first one that matches counted by
+//! hand.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use verifier::policy::{Conditions, Days, Groups, Moment, Occasion, Schedule, Weekday};
 use verifier::{Policy, Rule, RuleAction};
+
+use crate::slow::{DAY, holds, is_inside};
 
 const ACCOUNTS: [&str; 3] = ["alice", "bob", "ansible"];
 const SERVICES: [&str; 3] = ["sshd", "sudo", "login"];
@@ -33,7 +34,6 @@ const ADDRESSES: [&str; 8] = [
     "fe80::1",
 ];
 const TIMES: [&str; 6] = ["00:00-24:00", "08:00-18:00", "22:00-06:00", "23:59-00:01", "12:00-12:01", "18:00-00:00"];
-const DAY: usize = 24 * 60;
 
 /// A rule as somebody types it.
 #[derive(Clone, Debug)]
@@ -133,37 +133,13 @@ impl Typed {
             self.excluded.iter().any(|group| login.member_of.contains(group)),
             self.skip && login.claimed,
         ];
-        let address = login.source.filter(|_| !login.claimed).map(bits);
-        let inside = |network: &&str| {
-            let (start, length) = network.split_once('/').unwrap();
-            let start = bits(start);
-            let length: usize = length.parse().unwrap();
-            address.as_ref().is_some_and(|address| address.len() == start.len() && address[..length] == start[..length])
-        };
+        let address = login.source.filter(|_| !login.claimed);
+        let inside = |network: &&str| address.is_some_and(|address| is_inside(network, address));
         reasons_not_to.push(!self.networks.is_empty() && !self.networks.iter().any(inside));
         let at_console = login.console && !login.claimed;
         reasons_not_to.push(self.console == Some(!at_console));
-        reasons_not_to.push(!self.holds(login.day * DAY + login.minute));
+        reasons_not_to.push(!holds(&self.days, &self.times, login.day * DAY + login.minute));
         !reasons_not_to.contains(&true)
-    }
-
-    /// Whether the rule holds in this minute of the week, by walking through all in which it does.
-    fn holds(&self, minute: usize) -> bool {
-        let days = if self.days.is_empty() { (0..7).collect() } else { self.days.clone() };
-        let times = if self.times.is_empty() { vec!["00:00-24:00"] } else { self.times.clone() };
-        days.iter().flat_map(|day| times.iter().map(move |span| (*day, *span))).any(|(day, span)| {
-            let (start, end) = span.split_once('-').unwrap();
-            let (mut at, end) = (clock(start), clock(end) % DAY);
-            loop {
-                if (day * DAY + at) % (7 * DAY) == minute {
-                    return true;
-                }
-                at += 1;
-                if at % DAY == end {
-                    return false;
-                }
-            }
-        })
     }
 }
 
@@ -177,19 +153,6 @@ impl Login {
             claimed: self.claimed,
             moment: Moment { weekday: Weekday::ALL[self.day], minute: u16::try_from(self.minute).unwrap() },
         }
-    }
-}
-
-fn clock(text: &str) -> usize {
-    let (hours, minutes) = text.split_once(':').unwrap();
-    hours.parse::<usize>().unwrap() * 60 + minutes.parse::<usize>().unwrap()
-}
-
-/// An address as a string of zeros and ones; IPv4-mapped IPv6 as IPv4.
-fn bits(address: &str) -> String {
-    match address.parse::<IpAddr>().unwrap().to_canonical() {
-        IpAddr::V4(address) => format!("{:032b}", address.to_bits()),
-        IpAddr::V6(address) => format!("{:0128b}", address.to_bits()),
     }
 }
 
@@ -207,7 +170,11 @@ proptest! {
         prop_assert_eq!(&decided, &expected);
         // Knowing of the groups that are asked for is enough.
         let asked: BTreeSet<u32> = candidates.groups().intersection(&member_of).copied().collect();
-        prop_assert_eq!(candidates.decide(&asked).map(|rule| rule.name.clone()), expected);
+        prop_assert_eq!(candidates.decide(&asked).map(|rule| rule.name.clone()), expected.clone());
+        // The rules before it are told, each with a reason, and no other one.
+        let passed: Vec<_> = policy.passed_over(&occasion, &member_of).map(|(rule, _)| rule.name.clone()).collect();
+        let before = expected.as_ref().map_or(rules.len(), |at| at.parse().unwrap());
+        prop_assert_eq!(passed, (0..before).map(|at| at.to_string()).collect::<Vec<_>>());
         // A rule that is said to be covered never decides.
         let covered = policy.shadowed();
         prop_assert!(covered.iter().all(|(rule, _)| Some(&rule.name) != decided.as_ref()), "{covered:?}");

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use dbus_api::{AccountFilter, AccountState, AdminProxy, BUS_NAME, Health};
+use dbus_api::{AccountFilter, AccountState, AdminProxy, BUS_NAME, Health, MAX_RECORDS, Origin, Supposition};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use zbus::{fdo::DBusProxy, names::BusName};
 
@@ -50,6 +50,8 @@ pub(in crate::commands) struct Daemon {
     pub(in crate::commands) accounts: Option<BTreeMap<String, Kept>>,
     /// Whether the bus was one of the caller's choice.
     other_bus: bool,
+    /// For further questions.
+    admin: Option<AdminProxy<'static>>,
 }
 
 impl Daemon {
@@ -72,7 +74,28 @@ impl Daemon {
             Some(admin.health().await.map_err(|error| client::explain(&error, "", "doctor").what().to_owned()));
         daemon.owner = owner(&client).await;
         daemon.accounts = accounts(&admin, administrators).await.ok();
+        daemon.admin = Some(admin);
         Ok(daemon)
+    }
+
+    /// Who of these accounts would be refused at a service, and why; nobody where it does not say.
+    pub(super) async fn refused(&self, service: &str, accounts: &[&str]) -> Vec<(String, String)> {
+        let Some(admin) = &self.admin else { return Vec::new() };
+        let origin = Origin { service: Some(service.to_owned()), ..Origin::default() };
+        let mut refused = Vec::new();
+        for some in accounts.chunks(MAX_RECORDS) {
+            let told = admin.rehearse(some, &origin, &Supposition::default()).await.unwrap_or_default();
+            let not_in = told.into_iter().filter(|one| !one.let_in);
+            refused.extend(not_in.map(|one| (one.account, one.reason.unwrap_or_default())));
+        }
+        refused
+    }
+
+    /// Whether a rule makes people enrol in the logins of this service.
+    pub(super) fn enrols_at(&self, service: &str) -> bool {
+        let health = self.health.as_ref().and_then(|health| health.as_ref().ok());
+        let services = health.and_then(|health| health.enrolling_services.as_ref());
+        services.into_iter().flatten().any(|one| one == "*" || one == service)
     }
 
     /// Whether this account has an active authenticator.
@@ -223,6 +246,14 @@ fn itself(health: &Health, report: &mut Report) {
     if health.observe == Some(true) {
         let finding = warning("observe", "observe mode: nobody is asked for a code");
         report.add(finding.because("every login is let through, and only written down").change("mode = \"enforce\""));
+    }
+    let observing = health.observing_rules.as_deref().unwrap_or_default();
+    if let Some(first) = observing.first().filter(|_| health.observe != Some(true)) {
+        let others = observing.len() - 1;
+        let others = if others == 0 { String::new() } else { format!(" and {} more", wording::count(others as u64)) };
+        let finding = warning("observe-rule", format!("the rule {first:?}{others} asks nobody: mode = \"observe\""));
+        let why = "the logins that it decides are let through, and only written down";
+        report.add(finding.because(why).change("take mode out of the rule: countersign config show"));
     }
     if report.findings().len() == before {
         let key = health.key.as_deref().unwrap_or("unknown");

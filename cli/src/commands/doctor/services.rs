@@ -26,6 +26,12 @@ use crate::host::{
 const USUAL: [&str; 4] = ["sshd", "sudo", "su", "login"];
 /// Without this folder sshd does not even say its settings (sshd(8)).
 const SEPARATION: &str = "/run/sshd";
+/// How long somebody may take to enrol in a login, in seconds.
+const ENROLLING: u64 = 300;
+/// Where login(1) finds how long it waits (login.defs(5)).
+const LOGIN_DEFS: &str = "/etc/login.defs";
+/// How long it waits where nothing is set, in seconds.
+const USUAL_TIMEOUT: u64 = 60;
 /// The file that Debian's services share.
 const COMMON: &str = "/etc/pam.d/common-auth";
 
@@ -47,6 +53,9 @@ pub(super) fn judge(scene: &Scene, named: &[String], report: &mut Report) -> BTr
         if let Some(place) = place.filter(|_| sound) {
             let after = if judged.first_factor { ", after the first factor" } else { "" };
             report.sound(Area::Pam, format!("{service} asks for a code{after} ({place})"));
+        }
+        if service == "login" && judged.asks {
+            report.extend(login_timeout(scene));
         }
         if judged.asks {
             asking.insert(service);
@@ -137,19 +146,41 @@ fn sshd(scene: &Scene, judged: &Judged, report: &mut Report) {
     let known = Known(&scene.daemon);
     let context = Context { first_factor: judged.first_factor, enrolled: &known };
     let before = report.findings().len();
-    let mut asked = 0;
+    let (mut asked, mut grace) = (0, None);
     for probe in probe::probes(&config, &scene.people, ordinary(&scene.people, &scene.daemon)) {
         match probe::ask(host, &probe) {
             Ok(effective) => {
                 asked += 1;
+                grace = grace.or(effective.value("logingracetime").parse().ok());
                 report.extend(crate::host::sshd::judge::judge(&config, &probe, &effective, context));
             }
             Err(said) => report.add(unreadable(host, &said)),
         }
     }
+    if let Some(grace) = grace.filter(|grace| scene.daemon.enrols_at("sshd") && (1..ENROLLING).contains(grace)) {
+        let what = format!("LoginGraceTime is {grace} s, and a rule makes people enrol in their login");
+        let finding = Finding::new(Area::Sshd, Level::Warning, "sshd-enrolling-grace", what);
+        let finding = finding.because("who looks for the phone and stores ten recovery codes takes minutes");
+        report.add(finding.at(&Place::whole(FILE)).change("LoginGraceTime 10m"));
+    }
     if report.findings().len() == before && asked > 0 {
         report.sound(Area::Sshd, "every way in goes through a code");
     }
+}
+
+/// login(1) gives up after a time, in which a person may have to enrol.
+fn login_timeout(scene: &Scene) -> Option<Finding> {
+    let text = scene.host.read(Path::new(LOGIN_DEFS)).unwrap_or_default();
+    let line = |line: &str| line.trim().strip_prefix("LOGIN_TIMEOUT").map(|value| value.trim().parse().ok());
+    let set = text.lines().enumerate().find_map(|(index, text)| Some((index + 1, line(text)??)));
+    let (number, timeout) = set.unwrap_or((0, USUAL_TIMEOUT));
+    if !scene.daemon.enrols_at("login") || timeout == 0 || timeout >= ENROLLING {
+        return None;
+    }
+    let what = format!("login gives up after {timeout} s, and a rule makes people enrol in their login");
+    let finding = Finding::new(Area::System, Level::Warning, "login-enrolling-timeout", what);
+    let finding = finding.because("who looks for the phone and stores ten recovery codes takes minutes");
+    Some(finding.at(&Place::new(LOGIN_DEFS, number)).change("LOGIN_TIMEOUT 600"))
 }
 
 fn ordinary<'a>(people: &'a People, daemon: &super::daemon::Daemon) -> &'a str {
