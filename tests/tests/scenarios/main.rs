@@ -13,6 +13,7 @@
 
 mod account_phase;
 mod bad_times;
+mod broken_reloads;
 mod bus_policy;
 mod bus_trouble;
 mod callers;
@@ -42,5 +43,6 @@ mod remembered;
 mod secrets;
 mod sshd;
 mod timing;
+mod turns_of_time;
 mod valgrind;
 mod words;
