@@ -39,6 +39,7 @@ mod policy;
 mod polkit;
 mod private_socket;
 mod races;
+mod recipes;
 mod remembered;
 mod secrets;
 mod sshd;

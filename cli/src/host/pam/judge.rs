@@ -19,8 +19,9 @@ const PERMITTING: &str = "auth required  pam_permit.so";
 const LOGGED_IN: [&str; 8] =
     ["sudo", "sudo-i", "sudo-rs", "doas", "polkit-1", "vlock", "cinnamon-screensaver", "xscreensaver"];
 
-/// Services known to answer every prompt with the password, or to have nobody to ask.
-const SINGLE_PROMPT: [&str; 16] = [
+/// Services known to answer every prompt with the password, or to have nobody to ask. cron and at are none of them:
+/// they run no `auth` phase.
+const SINGLE_PROMPT: [&str; 13] = [
     "dovecot",
     "imap",
     "pop3",
@@ -34,9 +35,6 @@ const SINGLE_PROMPT: [&str; 16] = [
     "pure-ftpd",
     "ftp",
     "ppp",
-    "atd",
-    "cron",
-    "crond",
 ];
 
 /// What a stack came to.
