@@ -42,6 +42,7 @@ mod races;
 mod recipes;
 mod remembered;
 mod secrets;
+mod silence;
 mod sshd;
 mod timing;
 mod turns_of_time;
