@@ -41,6 +41,7 @@ mod private_socket;
 mod races;
 mod recipes;
 mod remembered;
+mod rollout;
 mod secrets;
 mod silence;
 mod sshd;
