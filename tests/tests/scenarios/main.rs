@@ -23,6 +23,7 @@ mod crashes;
 mod disks;
 mod doctor;
 mod enrolment;
+mod examples;
 mod footprint;
 mod good_guest;
 mod hostile_bus;
