@@ -23,13 +23,15 @@ pub(crate) struct Person {
     pub(crate) name: String,
     pub(crate) uid: u32,
     password: Option<String>,
+    /// Whether it may use sudo.
+    pub(crate) sudo: bool,
 }
 
 impl Person {
     /// The `index`th person of a host.
     pub(crate) fn new(index: usize, name: &str, password: Option<&str>) -> Self {
         let uid = FIRST_UID + u32::try_from(index).unwrap_or_default();
-        Self { name: name.to_owned(), uid, password: password.map(str::to_owned) }
+        Self { name: name.to_owned(), uid, password: password.map(str::to_owned), sudo: true }
     }
 
     pub(crate) fn home(&self) -> String {

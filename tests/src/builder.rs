@@ -42,6 +42,7 @@ pub struct HostBuilder {
     module_arguments: String,
     configuration: String,
     ssh_methods: Option<String>,
+    own_sshd: bool,
     sudoers: String,
     fake_clock: bool,
     disk: Option<String>,
@@ -58,6 +59,14 @@ impl HostBuilder {
     /// An account without a password.
     pub fn user_without_password(mut self, name: &str) -> Self {
         self.people.push(Person::new(self.people.len(), name, None));
+        self
+    }
+
+    /// An account without a password that may not use sudo, as services have it.
+    pub fn service_account(mut self, name: &str) -> Self {
+        let mut person = Person::new(self.people.len(), name, None);
+        person.sudo = false;
+        self.people.push(person);
         self
     }
 
@@ -100,6 +109,12 @@ impl HostBuilder {
     /// Starts sshd; `methods` is its `AuthenticationMethods`.
     pub fn sshd(mut self, methods: &str) -> Self {
         self.ssh_methods = Some(methods.to_owned());
+        self
+    }
+
+    /// Starts sshd as the host's own `/etc/ssh/sshd_config` says.
+    pub fn own_sshd(mut self) -> Self {
+        self.own_sshd = true;
         self
     }
 
@@ -153,12 +168,28 @@ impl HostBuilder {
         self.write_files(&root)?;
         let daemon = Daemon::new(pid)?;
         let ahead = self.fake_clock.then(|| Mutex::new(0));
+        let sshd = self.sshd_start();
         let host = Host { machine, pid, root, people: self.people, daemon, ahead };
-        host.start_services(self.ssh_methods.is_some())?;
+        host.start_services(sshd)?;
         if !self.daemon_waits {
             host.start_daemon()?;
         }
         Ok(host)
+    }
+
+    /// The content of a file as it was given so far.
+    pub(crate) fn planned(&self, path: &str) -> Option<String> {
+        let (_, content, _) = self.files.iter().rfind(|(planned, ..)| planned == path)?;
+        Some(String::from_utf8_lossy(content).into_owned())
+    }
+
+    /// The commands that start sshd.
+    fn sshd_start(&self) -> &'static str {
+        match (self.own_sshd, &self.ssh_methods) {
+            (true, _) => secure_shell::START_OWN,
+            (false, Some(_)) => secure_shell::START,
+            (false, None) => "",
+        }
     }
 
     fn boot(&self) -> Result<(Child, i32)> {
@@ -207,7 +238,8 @@ impl HostBuilder {
             all_lines.push(person.lines()?);
             root.make_directory(&person.home(), 0o755, person.uid)?;
         }
-        let names: Vec<&str> = self.people.iter().map(|person| person.name.as_str()).collect();
+        let names: Vec<&str> =
+            self.people.iter().filter(|person| person.sudo).map(|person| person.name.as_str()).collect();
         let sudo = format!("scratch-sudo:x:60999:{}\n", names.join(","));
         for (index, (path, content)) in databases.iter_mut().enumerate() {
             *content = root.read(path)?;
@@ -232,7 +264,10 @@ impl HostBuilder {
             root.write(&format!("/etc/pam.d/{}", stack.service), lines.as_bytes(), 0o644, 0)?;
         }
         if let Some(methods) = &self.ssh_methods {
-            secure_shell::prepare(root, &self.people, methods)?;
+            secure_shell::prepare_server(root, methods)?;
+        }
+        if self.own_sshd || self.ssh_methods.is_some() {
+            secure_shell::prepare_clients(root, &self.people)?;
         }
         for (path, content, mode) in &self.files {
             root.write(path, content, *mode, 0)?;

@@ -17,7 +17,6 @@ use crate::{
     account::{self, Person},
     daemon::{self, wait},
     root::Root,
-    secure_shell,
 };
 
 /// The seconds after which a program on the host is killed.
@@ -360,13 +359,11 @@ impl Host {
     }
 
     /// Each of them returns when it is ready.
-    pub(crate) fn start_services(&self, with_sshd: bool) -> Result<()> {
+    pub(crate) fn start_services(&self, sshd: &str) -> Result<()> {
         let mut script = "set -e\ndbus-uuidgen --ensure=/etc/machine-id\ndbus-daemon --system --fork\n\
              rsyslogd -f /etc/scratch-rsyslog.conf -i /run/rsyslogd.pid\n"
             .to_owned();
-        if with_sshd {
-            script.push_str(secure_shell::START);
-        }
+        script.push_str(sshd);
         self.run(&["sh", "-c", &script])?.success()?;
         wait("/dev/log", || Ok(self.root.exists("/dev/log").then_some(())))
     }

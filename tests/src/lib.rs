@@ -12,6 +12,7 @@ mod builder;
 mod code;
 mod contract;
 mod daemon;
+pub mod document;
 mod held;
 mod host;
 mod name_service;

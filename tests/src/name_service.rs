@@ -17,7 +17,7 @@ use crate::{Host, HostBuilder, programs};
 const CONTROL: &str = "/etc/scratch-name-service";
 
 /// Accounts of the host's files first, then those of the module.
-const SWITCH: &str = "passwd: files countersigntest\ngroup: files\nshadow: files\nhosts: files\n";
+const SWITCH: &str = "passwd: files countersigntest\ngroup: files countersigntest\nshadow: files\nhosts: files\n";
 
 /// How the name service behaves. What the host's own files answer never reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl NameService {
 }
 
 impl HostBuilder {
-    /// Accounts that a name service knows which is not the host's own files.
+    /// Accounts that a name service knows which is not the host's own files. All of them are in its group `directory`.
     ///
     /// # Errors
     /// The C compiler failed.

@@ -19,17 +19,37 @@ pub(crate) fn configuration(methods: &str) -> String {
     )
 }
 
-/// Commands that make the keys and start sshd.
-pub(crate) const START: &str = "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/scratch_host_key\n\
-     ssh-keygen -q -t ed25519 -N '' -f /root/laptop/key\n\
-     printf '127.0.0.1 ' | cat - /etc/ssh/scratch_host_key.pub >/root/laptop/known_hosts\n\
-     for home in /home/*/.ssh; do [ -d \"$home\" ] && cp /root/laptop/key.pub \"$home/authorized_keys\"; done\n\
-     mkdir -p -m 0755 /run/sshd\n\
-     /usr/sbin/sshd -f /etc/ssh/scratch_config\n";
+/// Commands that make the keys; `$key` is the host's.
+macro_rules! keys {
+    () => {
+        "ssh-keygen -q -t ed25519 -N '' -f /root/laptop/key\n\
+         printf '127.0.0.1 ' | cat - $key.pub >/root/laptop/known_hosts\n\
+         for home in /home/*/.ssh; do [ -d \"$home\" ] && cp /root/laptop/key.pub \"$home/authorized_keys\"; done\n\
+         mkdir -p -m 0755 /run/sshd\n"
+    };
+}
 
-/// Directories and files that [`START`] relies on.
-pub(crate) fn prepare(root: &Root, people: &[Person], methods: &str) -> Result<()> {
-    root.write("/etc/ssh/scratch_config", configuration(methods).as_bytes(), 0o600, 0)?;
+/// Commands that make the keys and start an sshd with [`configuration`].
+pub(crate) const START: &str = concat!(
+    "key=/etc/ssh/scratch_host_key\nssh-keygen -q -t ed25519 -N '' -f $key\n",
+    keys!(),
+    "/usr/sbin/sshd -f /etc/ssh/scratch_config\n"
+);
+
+/// Commands that make the keys and start an sshd as the host's own files have it.
+pub(crate) const START_OWN: &str = concat!(
+    "key=/etc/ssh/ssh_host_ed25519_key\nrm -f $key\nssh-keygen -q -t ed25519 -N '' -f $key\n",
+    keys!(),
+    "/usr/sbin/sshd\n"
+);
+
+/// The configuration that [`START`] relies on.
+pub(crate) fn prepare_server(root: &Root, methods: &str) -> Result<()> {
+    root.write("/etc/ssh/scratch_config", configuration(methods).as_bytes(), 0o600, 0)
+}
+
+/// Directories and files of the clients.
+pub(crate) fn prepare_clients(root: &Root, people: &[Person]) -> Result<()> {
     root.make_directory(CLIENT, 0o700, 0)?;
     root.make_directory("/root/.ssh", 0o700, 0)?;
     root.write("/root/.ssh/config", CLIENT_CONFIGURATION.as_bytes(), 0o600, 0)?;

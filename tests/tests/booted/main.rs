@@ -19,6 +19,7 @@ mod life;
 mod package;
 mod refusals;
 mod sandbox;
+mod services;
 mod trouble;
 
 /// The Debian releases to play on.

@@ -109,7 +109,7 @@ fn an_edited_common_auth_is_not_left_without_its_module() {
 }
 
 /// A machine where everything that includes common-auth asks for a code, and nobody has enrolled yet.
-fn ready(suite: &str) -> Booted {
+pub(crate) fn ready(suite: &str) -> Booted {
     let machine = installed(suite);
     machine.add_person("alice", PASSWORD).unwrap();
     machine.shell("pam-auth-update --enable countersign").unwrap();

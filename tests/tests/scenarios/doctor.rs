@@ -277,8 +277,8 @@ fn readme() -> Result<Host> {
     Ok(host)
 }
 
-/// The kernel's clock as a library, compiled once: this machine's own may be right or not.
-fn clock() -> Result<PathBuf> {
+/// The kernel's clock as a library at `/usr/lib/scratch/clock.so`, compiled once: this machine's own may be right or not.
+pub(crate) fn clock() -> Result<PathBuf> {
     static CLOCK_LIBRARY: LazyLock<std::result::Result<PathBuf, String>> = LazyLock::new(|| {
         let folder = std::env::temp_dir().join(format!("countersign-clock-{}", std::process::id()));
         let compile = || -> Result<PathBuf> {
@@ -294,7 +294,7 @@ fn clock() -> Result<PathBuf> {
     CLOCK_LIBRARY.clone().map_err(anyhow::Error::msg)
 }
 
-fn doctor(host: &Host, arguments: &[&str]) -> Result<Outcome> {
+pub(crate) fn doctor(host: &Host, arguments: &[&str]) -> Result<Outcome> {
     let mut all = vec!["env", "LD_PRELOAD=/usr/lib/scratch/clock.so", "countersign", "doctor"];
     all.extend_from_slice(arguments);
     host.run(&all)

@@ -212,3 +212,48 @@ fn a_name_that_got_another_uid_is_a_stranger_until_an_administrator_resets_the_a
     host.import_hotp("carol", &fob)?;
     is_let_in(&host, "carol", &codes[0])
 }
+
+/// Who is in the directory's group is asked; bob has a rule of his own before; everybody else is let through.
+const GROUPS: &str = "[nss]\ncache = \"0s\"\n[[rule]]\nname = \"bob\"\naccounts = [\"bob\"]\n\
+                      [[rule]]\nname = \"directory\"\ngroups = [\"directory\"]\n\
+                      [[rule]]\nname = \"rest\"\naction = \"skip\"\n";
+
+#[test]
+fn an_error_or_delay_while_groups_are_asked_for_turns_no_require_into_a_skip_and_holds_nobody_else() -> Result<()> {
+    // dora and emil are the host's own, so that their groups alone come from the directory.
+    let host = builder(GROUPS)?.user_without_password("dora").user_without_password("emil").start()?;
+    let members = [("dora", 61_002)];
+    host.name_service(NameService::Answers, &members)?;
+    let codes = fobs(&host, &["bob", "dora"])?;
+    is_let_in(&host, "dora", &codes[1][0])?;
+    assert_eq!(host.attempt("door", "dora", &[])?.prompts(), 1, "who is in the group is asked");
+    assert_eq!(host.attempt("door", "emil", &[])?.result, PAM_SUCCESS, "who is not in it is not");
+
+    let errors = [NameService::TryAgain(libc::EAGAIN), NameService::Unavailable(libc::ECONNREFUSED)];
+    for (error, code) in errors.into_iter().zip(&codes[0]) {
+        host.name_service(error, &members)?;
+        for user in ["dora", "emil"] {
+            let attempt = host.attempt("door", user, &[&codes[1][1]])?;
+            assert_eq!(attempt.result, PAM_AUTHINFO_UNAVAIL, "{error:?}, {user}: {attempt:?}");
+        }
+        is_let_in(&host, "bob", code)?;
+    }
+    refused_by_the_name_service(&host, "dora")?;
+
+    host.name_service(NameService::Slow(3000), &members)?;
+    let slow = thread::scope(|scope| {
+        let host = &host;
+        let slow = scope.spawn(|| together(host, &[("dora", &codes[1][1]), ("emil", "")]));
+        for code in &codes[0][2..8] {
+            is_let_in(host, "bob", code)?;
+        }
+        slow.join().unwrap()
+    })?;
+    for attempt in slow {
+        assert_eq!((attempt.result, attempt.prompts()), (PAM_AUTHINFO_UNAVAIL, 0), "{attempt:?}");
+    }
+    host.name_service(NameService::Answers, &members)?;
+    is_let_in(&host, "dora", &codes[1][1])?;
+    assert_eq!(host.charged(), []);
+    Ok(())
+}
