@@ -8,8 +8,6 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use rusqlite::OptionalExtension;
-
 use super::encoding::Encoding;
 use super::seal::Mac;
 use super::trail::is_type;
@@ -57,10 +55,12 @@ impl Store {
     /// The store does not work.
     pub async fn is_at_home(&self, machine: MachineId) -> Result<bool, StoreError> {
         self.ask("", Urgency::Background, move |session| {
-            let mark = session.connection().query_row("SELECT host FROM store", [], |row| row.get(0)).optional();
-            // What is no mark of ours is one of nowhere.
-            let mark: Option<Vec<u8>> =
-                mark.or_else(|error| if is_type(&error) { Ok(None) } else { Err(error) })?.flatten();
+            let found = session.connection().query_row("SELECT host FROM store", [], |row| row.get(0));
+            let mark: Option<Vec<u8>> = match found {
+                // What is no mark at all is none of this host.
+                Err(error) if is_type(&error) => Some(Vec::new()),
+                found => found?,
+            };
             let signed = session.keys().sign(&machine.encode());
             match mark {
                 Some(mark) => {
