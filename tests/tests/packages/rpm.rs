@@ -133,7 +133,7 @@ fn it_is_installed_upgraded_and_erased_without_a_trace_and_its_scriptlets_run_in
         --- installed\n\
         systemd-sysusers countersign.conf\n\
         systemd-tmpfiles --create countersign.conf\n\
-        systemctl --no-reload preset countersignd.socket countersignd.service\n\
+        systemctl --no-reload preset countersignd.socket countersignd.service countersign-pam-revert.service\n\
         countersign:\n\
         root 755 run/countersign\n\
         etc/systemd/system/multi-user.target.wants/countersignd.service\n\
@@ -148,7 +148,7 @@ fn it_is_installed_upgraded_and_erased_without_a_trace_and_its_scriptlets_run_in
     assert!(said.starts_with(expected), "{said}");
     let end = "--- refused\n\
         --- erased\n\
-        systemctl --no-reload disable countersignd.socket countersignd.service\n\
+        systemctl --no-reload disable countersignd.socket countersignd.service countersign-pam-revert.service\n\
         nothing left\n\
         PAM is as it was\n";
     assert!(said.ends_with(end) && output.status.success(), "{said}");
