@@ -211,8 +211,12 @@ impl Daemon {
         }
     }
 
-    /// Takes what the daemon said since it was ready, or before it was killed.
-    fn forget_notifications(&self) -> Result<()> {
+    /// Takes what the daemon said since it was ready, or before it was killed. Where nobody does, it waits at about the
+    /// tenth message.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn forget_notifications(&self) -> Result<()> {
         self.notifications.set_nonblocking(true)?;
         while self.notifications.recv(&mut [0_u8; 4096]).is_ok() {}
         self.notifications.set_nonblocking(false)?;
