@@ -60,6 +60,8 @@ const EXAMPLES: &[(&str, &str, &[Try])] = &[
     ("docs/module.md", "Password and code in one prompt", &[Try::Stack(&["pc"]), Try::Stack(&["pc"])]),
     ("docs/module.md", "Its own log lines", &[Try::Shown]),
     ("docs/policy.md", "Others than root", &[Try::Toml]),
+    // Played with another account in scenarios/explaining.rs.
+    ("docs/policy.md", "Before it happens", &[Try::Shown]),
     ("docs/policy.md", "ssh without anybody at the keyboard", &[Try::Sshd]),
     ("docs/testing.md", "Scratch hosts", &[Try::Rust]),
     ("docs/man/countersign.toml.5", "EXAMPLES", &[Try::Toml, Try::Toml, Try::Shell]),

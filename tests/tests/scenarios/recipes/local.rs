@@ -122,5 +122,6 @@ fn cron_and_user_services_untouched() -> Result<()> {
     host.daemon().stop()?;
     runs_cron(&host)?;
     host.start_daemon()?;
+    host.enrol("root")?;
     recipe.is_sound(&host)
 }
