@@ -140,6 +140,6 @@ fn round(
     report.kills += 1 + usize::from(killed_start);
     report.killed_starts += usize::from(killed_start);
     // The next code of a TOTP authenticator; and who has no recovery code left gets new ones.
-    host.advance(people::PERIOD)?;
+    people::next_period(host)?;
     guests.iter_mut().try_for_each(|guest| guest.prepare(host))
 }
