@@ -27,8 +27,43 @@ pub(crate) struct Found {
     pub(crate) secret: Zeroizing<Vec<u8>>,
     /// Single-use codes of 8 digits that come with it.
     pub(crate) scratch_codes: ScratchCodes,
+    /// The code that was used last, where the file keeps that instead of its step or counter.
+    pub(crate) last_code: Option<LastCode>,
     /// What is not kept, and other things that the person who imports should know.
     pub(crate) remarks: Vec<Cow<'static, str>>,
+}
+
+impl Found {
+    /// An authenticator of which nothing more is known: SHA-1 and 6 digits, as most have.
+    pub(crate) fn new(place: Place, secret: Zeroizing<Vec<u8>>, moving: Moving) -> Self {
+        Self {
+            place,
+            account: None,
+            label: None,
+            algorithm: Algorithm::Sha1,
+            digits: 6,
+            moving,
+            secret,
+            scratch_codes: ScratchCodes::default(),
+            last_code: None,
+            remarks: Vec::new(),
+        }
+    }
+}
+
+/// A code that was used. It is spent, and yet nobody's business.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastCode {
+    /// Its value.
+    pub(crate) value: u32,
+    /// When it was used, in seconds since the epoch, where the file says so.
+    pub(crate) at: Option<u64>,
+}
+
+impl fmt::Debug for LastCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastCode([REDACTED])")
+    }
 }
 
 impl fmt::Debug for Found {
@@ -42,6 +77,7 @@ impl fmt::Debug for Found {
             .field("moving", &self.moving)
             .field("secret", &"[REDACTED]")
             .field("scratch_codes", &self.scratch_codes)
+            .field("last_code", &self.last_code)
             .field("remarks", &self.remarks)
             .finish()
     }
@@ -231,17 +267,8 @@ mod tests {
     use super::*;
 
     fn found() -> Found {
-        Found {
-            place: Place::Line(7),
-            account: Some("alice".to_owned()),
-            label: None,
-            algorithm: Algorithm::Sha1,
-            digits: 6,
-            moving: Moving::totp(30),
-            secret: Zeroizing::new(vec![0xa5; 20]),
-            scratch_codes: ScratchCodes::default(),
-            remarks: Vec::new(),
-        }
+        let secret = Zeroizing::new(vec![0xa5; 20]);
+        Found { account: Some("alice".to_owned()), ..Found::new(Place::Line(7), secret, Moving::totp(30)) }
     }
 
     #[test]
