@@ -35,16 +35,14 @@ pub(crate) fn parse(text: &str) -> Result<ImportRecord, &'static str> {
     if kind == "hotp" && parameters.counter.is_none() {
         return Err("the counter is missing, which hotp needs");
     }
-    Ok(ImportRecord {
-        account,
-        label: Some(choose_label(&[parameters.issuer.as_deref(), issuer.as_deref()])),
-        kind: kind.to_owned(),
-        algorithm: parameters.algorithm.unwrap_or("SHA1").to_owned(),
-        digits: parameters.digits.unwrap_or(6),
-        period: if kind == "totp" { parameters.period.unwrap_or(30) } else { 0 },
-        counter: parameters.counter.filter(|_| kind == "hotp").unwrap_or(0),
-        secret: std::mem::take(&mut *secret),
-    })
+    let mut record = ImportRecord::new(account, std::mem::take(&mut *secret));
+    record.label = Some(choose_label(&[parameters.issuer.as_deref(), issuer.as_deref()]));
+    record.kind = kind.to_owned();
+    record.algorithm = parameters.algorithm.unwrap_or("SHA1").to_owned();
+    record.digits = parameters.digits.unwrap_or(6);
+    record.period = if kind == "totp" { parameters.period.unwrap_or(30) } else { 0 };
+    record.counter = parameters.counter.filter(|_| kind == "hotp").unwrap_or(0);
+    Ok(record)
 }
 
 /// A URL whose text is zeroised when dropped.

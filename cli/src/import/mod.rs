@@ -2,6 +2,10 @@
 //! they read was written by others, often by the very person it lets in, so that nothing of it is believed before the
 //! daemon checked it again. Secrets are zeroised, stand in no `Debug`, and no reason repeats any text of a file.
 
+pub(crate) mod csv;
+pub(crate) mod google_authenticator;
+pub(crate) mod oath;
+
 use std::{borrow::Cow, fmt};
 
 use zeroize::{Zeroize as _, Zeroizing};
@@ -131,28 +135,29 @@ impl Algorithm {
     }
 }
 
-/// Single-use codes of 8 digits, 0 to 99,999,999 each. Zeroised when dropped; their `Debug` shows how many.
+/// Single-use codes of 8 digits, 0 to 99,999,999 each, where the file is of a kind that has such. Zeroised when dropped;
+/// their `Debug` shows how many.
 #[derive(Default)]
-pub(crate) struct ScratchCodes(Vec<u32>);
+pub(crate) struct ScratchCodes(Option<Vec<u32>>);
 
 impl ScratchCodes {
     /// With room for so many, so that none is left behind in memory when it grows.
     pub(crate) fn with_capacity(many: usize) -> Self {
-        Self(Vec::with_capacity(many))
+        Self(Some(Vec::with_capacity(many)))
     }
 
-    /// One more; false where it is full, and the code was not taken.
+    /// One more; false where there is no room for it, and it was not taken.
     pub(crate) fn push(&mut self, code: u32) -> bool {
-        let fits = self.0.len() < self.0.capacity();
-        if fits {
-            self.0.push(code);
+        match &mut self.0 {
+            Some(codes) if codes.len() < codes.capacity() => codes.push(code),
+            _ => return false,
         }
-        fits
+        true
     }
 
-    /// The codes.
-    pub(crate) fn codes(&self) -> &[u32] {
-        &self.0
+    /// The codes; `None` where the file is of a kind that has none.
+    pub(crate) fn codes(&self) -> Option<&[u32]> {
+        self.0.as_deref()
     }
 }
 
@@ -164,12 +169,13 @@ impl Drop for ScratchCodes {
 
 impl fmt::Debug for ScratchCodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScratchCodes({})", self.0.len())
+        write!(f, "ScratchCodes({:?})", self.0.as_ref().map(Vec::len))
     }
 }
 
 /// Where in a file something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(dead_code, reason = "which of them are made depends on the formats that are read")]
 pub(crate) enum Place {
     /// The file as a whole.
     #[default]
@@ -218,6 +224,7 @@ impl fmt::Display for Bad {
 impl std::error::Error for Bad {}
 
 /// What a whole file says: one bad record stops nothing else. The error is one of the file as a whole.
+#[allow(dead_code, reason = "formats of a record a line give them one by one")]
 pub(crate) type Reading = Result<Vec<Result<Found, Bad>>, Bad>;
 
 impl Found {
