@@ -220,6 +220,7 @@ async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_i
     let store = scratch.open();
     put(&store, record("alice")).await;
     store.close().await;
+    put_version_4(&scratch);
     scratch.downgrade("ALTER TABLE store DROP COLUMN host; PRAGMA user_version = 3");
     assert_eq!(version(&scratch), 3);
     let store = scratch.open();

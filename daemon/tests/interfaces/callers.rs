@@ -68,7 +68,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 29] = [
+const MEMBERS: [&str; 30] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",

@@ -445,8 +445,8 @@ impl Progress {
             return;
         }
         let (read, whole) = self.reached;
-        let percent = if whole > 0 { format!(", {} %", read.min(whole) * 100 / whole) } else { String::new() };
-        let _ = write!(io::stderr(), "\r\x1b[K{} records{percent}", count(done));
+        let percent = (read.min(whole) * 100).checked_div(whole).map(|percent| format!(", {percent} %"));
+        let _ = write!(io::stderr(), "\r\x1b[K{} records{}", count(done), percent.unwrap_or_default());
         self.shown = Some(Instant::now());
     }
 
