@@ -2,6 +2,7 @@
 //! what that person may do, and everything the daemon says is escaped before it reaches a terminal.
 
 mod agent;
+mod base32;
 mod cli;
 mod client;
 mod commands;
@@ -10,6 +11,7 @@ mod commands;
 mod documentation;
 mod failure;
 mod host;
+mod import;
 mod otpauth;
 mod output;
 mod png;

@@ -132,6 +132,7 @@ fn build(
         moving: parameters.kind.begin(counter),
         created: clock::wall(),
         last_used: None,
+        expires: None,
     })
 }
 

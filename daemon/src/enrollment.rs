@@ -267,6 +267,7 @@ impl Service {
                 return Err(no_such_authenticator());
             };
             let removed = authenticators.remove(at);
+            record.account.forget_orphaned_scratch_codes();
             event.kind = Kind::AuthenticatorRemoved;
             event.authenticator = Some(named(&removed));
             let by = By::caller(&by, record.uid);
@@ -469,6 +470,7 @@ fn bind_to(
         true => record.account.authenticators.drain(..).collect(),
         false => Vec::new(),
     };
+    record.account.forget_orphaned_scratch_codes();
     let (id, label) = (authenticator.id.to_string(), named(&authenticator));
     record.account.authenticators.push(authenticator);
     record.uid = Some(account.uid);
@@ -476,10 +478,11 @@ fn bind_to(
     Ok((Confirmation { authenticator: id, recovery_codes: codes }, removed, label))
 }
 
-/// Replaces the recovery codes of a record and returns the new ones' texts.
+/// Replaces the recovery codes of a record, its scratch codes among them, and returns the new ones' texts.
 fn make_recovery_codes(record: &mut Record, key: &RecoveryKey) -> Result<Vec<String>, Error> {
     let mut codes = RecoveryCodes::make(key)?;
     record.account.recovery_codes = codes.stored;
+    record.account.scratch_codes.clear();
     Ok(std::mem::take(&mut *codes.texts))
 }
 

@@ -19,6 +19,7 @@ mod explanation;
 pub mod hardening;
 pub mod health;
 pub mod home;
+pub mod importing;
 mod login_enrolment;
 pub mod notice;
 pub mod options;

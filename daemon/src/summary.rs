@@ -15,6 +15,7 @@ pub fn of(name: &str, record: Option<&Record>, now: &Now) -> EnrollmentSummary {
         account: name.to_owned(),
         authenticators: account.authenticators.iter().map(authenticator).collect(),
         recovery_codes_left: account.recovery_codes_left(),
+        scratch_codes_left: account.scratch_codes_left(now.wall),
         disabled: account.standing(now) == Standing::Disabled,
         locked_for: locked_for(account, now),
         failures: account.throttle.failures,
@@ -102,5 +103,6 @@ fn authenticator(one: &verifier::Authenticator) -> dbus_api::Authenticator {
         active: one.active,
         created: one.created.seconds(),
         last_used: one.last_used.map(WallTime::seconds),
+        expires: one.expires.map(WallTime::seconds),
     }
 }

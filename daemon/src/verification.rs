@@ -204,7 +204,7 @@ impl Service {
         let tries = open.tries.one_less();
         let mut step = answer::decided(&decision, tries, &settings.config);
         if matches!(decision.verdict, Verdict::Granted(_)) && settings.config.notices {
-            step.messages.extend(untold.lines(decision.failures).into_iter().map(answer::info));
+            step.messages.extend(untold.lines(decision.failures, clock::wall()).into_iter().map(answer::info));
         }
         if answer::asks_again(&step) {
             let again = Open { tries, ends: Instant::now() + PATIENCE, ..open };

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use daemon::notice::LastFailure;
 use daemon::store::{KeyError, KeySource, MachineId, MasterKey, Store, StoreError, Transaction, Urgency};
-use store_fixture::{Scratch, attach, failures, put, record};
+use store_fixture::{Scratch, attach, failures, put, record, scratch_codes};
 use verifier::WallTime;
 use verifier::throttling::Disabled;
 
@@ -185,7 +185,7 @@ async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), 5);
     assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));
 }
 
@@ -206,7 +206,7 @@ async fn a_store_of_version_2_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), 5);
     let mut expected = record("alice");
     attach(&mut expected);
     let alice = scratch.open().read("alice").await.unwrap().unwrap();
@@ -220,6 +220,7 @@ async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_i
     let store = scratch.open();
     put(&store, record("alice")).await;
     store.close().await;
+    put_version_4(&scratch);
     scratch.downgrade("ALTER TABLE store DROP COLUMN host; PRAGMA user_version = 3");
     assert_eq!(version(&scratch), 3);
     let store = scratch.open();
@@ -231,7 +232,7 @@ async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_i
     });
     assert!(store.is_at_home(ids[0]).await.unwrap());
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), 5);
     let store = scratch.open();
     assert!(store.is_at_home(ids[0]).await.unwrap() && !store.is_at_home(ids[1]).await.unwrap());
 }
@@ -249,6 +250,62 @@ async fn an_upgrade_that_fails_leaves_version_2_as_it_was() {
     let connection = rusqlite::Connection::open(scratch.database()).unwrap();
     connection.prepare("SELECT remembered FROM accounts").unwrap_err();
     connection.prepare("SELECT * FROM remembered").unwrap_err();
+}
+
+/// Makes a store of version 4 out of a newer one that holds nothing but what version 4 knows.
+fn put_version_4(scratch: &Scratch) {
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    let without_version_5 = "ALTER TABLE accounts DROP COLUMN scratch_codes; \
+        ALTER TABLE authenticators DROP COLUMN expires; DROP TABLE scratch_codes; PRAGMA user_version = 4";
+    connection.execute_batch(without_version_5).unwrap();
+    connection.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_version_4_opens_with_everything_in_it_and_keeps_what_version_5_adds() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let mut expected = record("alice");
+    attach(&mut expected);
+    put(&store, expected.clone()).await;
+    store.close().await;
+    put_version_4(&scratch);
+    let store = scratch.open();
+    let alice = store.read("alice").await.unwrap().unwrap();
+    assert_eq!((&alice.account.remembered, &alice.notices), (&expected.account.remembered, &expected.notices));
+    assert!(
+        alice.account.scratch_codes.is_empty() && alice.account.authenticators.iter().all(|one| one.expires.is_none())
+    );
+    let codes = scratch_codes(&store.recovery_key());
+    let kept = codes.clone();
+    let change = move |tx: &mut Transaction| {
+        let account = &mut tx.record.as_mut().unwrap().account;
+        account.scratch_codes = kept;
+        account.authenticators.last_mut().unwrap().expires = Some(WallTime(1_800_000_000_000));
+    };
+    store.decide("alice", Urgency::Login, change).await.unwrap();
+    store.close().await;
+    assert_eq!(version(&scratch), 5);
+    let alice = scratch.open().read("alice").await.unwrap().unwrap();
+    assert_eq!(alice.account.scratch_codes, codes);
+    let ends: Vec<_> = alice.account.authenticators.iter().map(|one| one.expires).collect();
+    assert_eq!(ends, [None, Some(WallTime(1_800_000_000_000))]);
+    assert_eq!(alice.account.remembered, expected.account.remembered);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_version_4_as_it_was() {
+    let scratch = Scratch::new();
+    scratch.open().close().await;
+    put_version_4(&scratch);
+    // The new table is there already: the upgrade fails at its end.
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.execute_batch("CREATE TABLE scratch_codes (x)").unwrap();
+    connection.close().unwrap();
+    assert!(matches!(scratch.try_open(), Err(StoreError::Unavailable(_))));
+    assert_eq!(version(&scratch), 4);
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.prepare("SELECT expires FROM authenticators").unwrap_err();
 }
 
 #[tokio::test]

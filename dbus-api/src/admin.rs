@@ -103,10 +103,42 @@ pub struct ImportRecord {
     pub digits: u32,
     /// Seconds of a time step, 15 to 120; ignored for `hotp`.
     pub period: u32,
-    /// The next counter; ignored for `totp`.
+    /// The next counter; ignored for `totp`. With `last_code`: the counter that this code may be of.
     pub counter: u64,
-    /// The secret's bytes, 10 to 128 of them.
+    /// The secret's bytes, 10 to 128 of them. With fewer than 16 the authenticator ends at `renew_by`.
     pub secret: Vec<u8>,
+    /// The last time step of which a code was used; ignored for `hotp`. One that lies in the future counts as now's.
+    pub last_step: Option<u64>,
+    /// By how many steps its clock runs ahead (+) or behind (-); ignored for `hotp`. Beyond 10 it counts as 0, and the
+    /// authenticator needs a resynchronisation.
+    pub drift: Option<i64>,
+    /// The code that was used last, where its step or counter is not known. It is accepted no more.
+    pub last_code: Option<u32>,
+    /// When `last_code` was used, in seconds since the epoch; absent: now.
+    pub last_code_at: Option<u64>,
+    /// Single-use codes of 8 digits that come with it, as numbers; an account has 10 at most. Absent where nothing is
+    /// known of any: then those of an earlier import stay as they are.
+    pub scratch_codes: Option<Vec<u32>>,
+    /// From when on these open nothing, in seconds since the epoch, within 366 days; absent: in 90 days.
+    pub scratch_codes_until: Option<u64>,
+    /// From when on a secret of fewer than 16 bytes opens nothing, in seconds since the epoch, within 732 days; absent:
+    /// in 365 days.
+    pub renew_by: Option<u64>,
+}
+
+impl ImportRecord {
+    /// Of an authenticator of this account, TOTP with SHA-1, 6 digits and 30 seconds, of which nothing was used.
+    #[must_use]
+    pub fn new(account: impl Into<String>, secret: Vec<u8>) -> Self {
+        let mut record = Self::default();
+        record.account = account.into();
+        record.kind = "totp".into();
+        record.algorithm = "SHA1".into();
+        record.digits = 6;
+        record.period = 30;
+        record.secret = secret;
+        record
+    }
 }
 
 impl fmt::Debug for ImportRecord {
@@ -121,6 +153,8 @@ impl fmt::Debug for ImportRecord {
 impl Drop for ImportRecord {
     fn drop(&mut self) {
         self.secret.zeroize();
+        self.last_code.zeroize();
+        self.scratch_codes.zeroize();
     }
 }
 
@@ -139,20 +173,22 @@ pub struct ImportResult {
 pub enum ImportOutcome {
     /// A new authenticator is active.
     Added = 1,
-    /// The account has this very secret already; nothing changed.
+    /// The account has this very authenticator already; nothing changed.
     Present = 2,
     /// Not taken; the remark says why.
     Refused = 3,
     /// A new authenticator is active, but the name service does not list the account: its uid is bound at
     /// its first login.
     AddedUnbound = 4,
+    /// The account has this very authenticator already; what was used of it elsewhere since is spent here now too.
+    CaughtUp = 5,
 }
 
 impl ImportOutcome {
     /// The outcome with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        [Self::Added, Self::Present, Self::Refused, Self::AddedUnbound]
+        [Self::Added, Self::Present, Self::Refused, Self::AddedUnbound, Self::CaughtUp]
             .into_iter()
             .find(|outcome| *outcome as u32 == number)
     }
@@ -214,6 +250,9 @@ pub trait Admin {
 
     /// Imports up to [`crate::MAX_RECORDS`] authenticators in one transaction. Root's alone.
     fn import(&self, records: &[ImportRecord]) -> Result<Vec<ImportResult>, Error>;
+
+    /// What [`AdminProxy::import`] would answer, record by record; changes nothing. Root's alone.
+    fn check_import(&self, records: &[ImportRecord]) -> Result<Vec<ImportResult>, Error>;
 
     /// Reads up to `limit` (1 to [`crate::MAX_RECORDS`]) records of the audit whose numbers are greater than
     /// `after`.

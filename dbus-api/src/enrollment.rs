@@ -118,6 +118,8 @@ pub struct Authenticator {
     pub created: u64,
     /// When it last let somebody in, in seconds since the epoch.
     pub last_used: Option<u64>,
+    /// From when on its codes are refused, in seconds since the epoch; absent where it does not end.
+    pub expires: Option<u64>,
 }
 
 /// The authenticators of an account and what is left of its recovery codes.
@@ -130,6 +132,8 @@ pub struct EnrollmentSummary {
     pub authenticators: Vec<Authenticator>,
     /// Recovery codes that were not used yet.
     pub recovery_codes_left: u32,
+    /// Scratch codes of imported authenticators that were not used yet and have not ended.
+    pub scratch_codes_left: u32,
     /// Whether the account is disabled until an administrator enables it.
     pub disabled: bool,
     /// Seconds until a lock lifts, where there is one.

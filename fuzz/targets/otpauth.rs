@@ -2,6 +2,9 @@
 //! written and read again.
 #![no_main]
 
+#[path = "../../cli/src/base32.rs"]
+#[allow(dead_code)]
+mod base32;
 #[path = "../../cli/src/otpauth.rs"]
 #[allow(dead_code)]
 mod otpauth;

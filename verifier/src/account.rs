@@ -10,7 +10,7 @@ use crate::recovery_code::{Found as FoundRecoveryCode, spend};
 use crate::throttling::Disabled;
 use crate::window::{Found, seek};
 use crate::{Code, Kind, Limits, Moving, Now, Parameters, RecoveryCode, RecoveryKey, Reply, Secret};
-use crate::{Remembered, StoredRecoveryCode, Throttle, WallTime};
+use crate::{Remembered, StoredRecoveryCode, StoredScratchCode, Throttle, WallTime, scratch_code};
 
 /// By how much the wall clock may have gone back since the last decision before TOTP codes are refused.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(120);
@@ -43,6 +43,8 @@ pub struct Authenticator {
     pub created: WallTime,
     /// When it last let somebody in.
     pub last_used: Option<WallTime>,
+    /// From when on its codes are refused: an imported secret that is shorter than new ones may be has to be renewed.
+    pub expires: Option<WallTime>,
 }
 
 /// All that decides about an account's replies.
@@ -55,6 +57,8 @@ pub struct Account {
     /// Its recovery codes, used ones too. They belong to the account: they work whether or not an authenticator
     /// is active.
     pub recovery_codes: Vec<StoredRecoveryCode>,
+    /// The scratch codes that came with imported authenticators, used ones too; [`scratch_code::MOST`] at most.
+    pub scratch_codes: Vec<StoredScratchCode>,
     /// When a reply was last accepted or charged, by the wall clock: more than 2 minutes before it, TOTP is refused.
     /// A grant sets it; a charge only raises it, or a wrong code would switch that guard off.
     pub last_decision: Option<WallTime>,
@@ -165,7 +169,7 @@ impl Account {
             (Standing::Locked(_), _) => Verdict::Refused(Reason::Locked),
             (Standing::Open, Reply::BlockedBySshd) => Verdict::Refused(Reason::BlockedBySshd),
             (Standing::Open, Reply::Malformed) => Verdict::Refused(Reason::Malformed),
-            (Standing::Open, Reply::Code(code)) => self.check_code(*code, now),
+            (Standing::Open, Reply::Code(code)) => self.check_code(*code, now, &rules.recovery_key),
             (Standing::Open, Reply::RecoveryCode(code)) => self.check_recovery_code(code, now, &rules.recovery_key),
         };
         match verdict {
@@ -235,13 +239,30 @@ impl Account {
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// Tries a code on every active authenticator, in constant work; the first one in order that accepts it wins.
-    /// Where there is none, the work of the commonest one is done.
-    fn check_code(&mut self, code: Code, now: &Now) -> Verdict {
+    /// Scratch codes that were not used and have not ended.
+    #[must_use]
+    pub fn scratch_codes_left(&self, now: WallTime) -> u32 {
+        // A clock that went back revives none.
+        let now = self.last_decision.map_or(now, |last| last.max(now));
+        let left = self.scratch_codes.iter().filter(|code| code.is_left(now)).count();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets the scratch codes of authenticators that the account no longer has.
+    pub fn forget_orphaned_scratch_codes(&mut self) {
+        let authenticators = &self.authenticators;
+        self.scratch_codes.retain(|code| authenticators.iter().any(|one| one.id == code.authenticator));
+    }
+
+    /// Tries a code on every active authenticator, in constant work; the first one in order that accepts it wins, and
+    /// after them a scratch code. Where there is none, the work of the commonest one is done.
+    fn check_code(&mut self, code: Code, now: &Now, key: &RecoveryKey) -> Verdict {
         self.forget_old_far_codes(now);
         let behind = self.clock_is_behind(now);
         let found: Vec<Found> = self.authenticators.iter().map(|one| one.seek(code, now, behind)).collect();
-        if !self.authenticators.iter().any(|authenticator| authenticator.active) {
+        let latest = self.last_decision.map_or(now.wall, |last| last.max(now.wall));
+        let scratch = scratch_code::seek(&self.scratch_codes, code, latest, key);
+        if !self.authenticators.iter().any(|authenticator| authenticator.is_in_force(now.wall)) {
             black_box(seek(&[0; Secret::USUAL], Parameters::COMMON, COMMON_STATE, black_box(code), now));
         }
         self.forget_far_codes();
@@ -252,10 +273,17 @@ impl Account {
                 return Verdict::Granted(Factor::Authenticator(authenticator.id));
             }
         }
+        if let scratch_code::Found::Unused(index) = scratch
+            && let Some(code) = self.scratch_codes.get_mut(index)
+        {
+            code.used = Some(now.wall);
+            let left = self.recovery_codes_left().saturating_add(self.scratch_codes_left(now.wall));
+            return Verdict::Granted(Factor::RecoveryCode { left });
+        }
         if found.contains(&Found::ClockBackwards) {
             return Verdict::Refused(Reason::ClockBackwards);
         }
-        if found.contains(&Found::Spent) {
+        if found.contains(&Found::Spent) || scratch == scratch_code::Found::Used {
             return Verdict::Refused(Reason::Reused);
         }
         for (authenticator, found) in self.authenticators.iter_mut().zip(&found) {
@@ -269,7 +297,10 @@ impl Account {
     fn check_recovery_code(&mut self, code: &RecoveryCode, now: &Now, key: &RecoveryKey) -> Verdict {
         self.forget_far_codes();
         match spend(&mut self.recovery_codes, &code.digest(key), now.wall) {
-            FoundRecoveryCode::Unused => Verdict::Granted(Factor::RecoveryCode { left: self.recovery_codes_left() }),
+            FoundRecoveryCode::Unused => {
+                let left = self.recovery_codes_left().saturating_add(self.scratch_codes_left(now.wall));
+                Verdict::Granted(Factor::RecoveryCode { left })
+            }
             FoundRecoveryCode::Used => Verdict::Refused(Reason::Reused),
             FoundRecoveryCode::Nothing => self.no_match(),
         }
@@ -345,6 +376,12 @@ impl Account {
 }
 
 impl Authenticator {
+    /// Whether its codes are accepted at this moment.
+    #[must_use]
+    pub fn is_in_force(&self, now: WallTime) -> bool {
+        self.active && self.expires.is_none_or(|expires| now < expires)
+    }
+
     /// Whether the reply is a right code of this authenticator, which is spent thereby. For the end of an enrolment:
     /// the authenticator need not be active, and neither throttling nor the clock's last decision is looked at.
     #[must_use]
@@ -357,9 +394,9 @@ impl Authenticator {
         true
     }
 
-    /// What a code is to this authenticator; nothing where it is not active.
+    /// What a code is to this authenticator; nothing where it is not in force.
     fn seek(&self, code: Code, now: &Now, clock_is_behind: bool) -> Found {
-        if !self.active {
+        if !self.is_in_force(now.wall) {
             return Found::Nothing;
         }
         match seek(self.secret.bytes(), self.parameters, self.moving, code, now) {

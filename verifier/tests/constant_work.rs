@@ -13,7 +13,7 @@ use std::{hint::black_box, process::Command};
 
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Decision, Digits, Kind, Limits, Now,
-    Parameters, Period, RecoveryKey, Reply, Rules, Secret, WallTime,
+    Parameters, Period, RecoveryKey, Reply, Rules, Secret, StoredScratchCode, WallTime,
 };
 
 /// 2023-11-14, the first second of a step of 30 seconds.
@@ -40,6 +40,7 @@ fn account(parameters: Parameters) -> Account {
         moving: parameters.kind.begin(Counter(7)),
         created: WallTime(0),
         last_used: None,
+        expires: None,
     };
     Account { authenticators: vec![authenticator], ..Account::default() }
 }
@@ -57,7 +58,12 @@ fn the_decision_that_is_counted(account: &mut Account, reply: &Reply, now: &Now,
 }
 
 fn decide_once(kind: &str, code: &str) {
-    let mut account = account(parameters(kind));
+    let mut account = account(parameters(if kind == "scratch" { "totp" } else { kind }));
+    let end = WallTime::from_seconds(NOON + 1);
+    let store = |one: u8| {
+        StoredScratchCode::new(10_000_000 + u32::from(one), AuthenticatorId(1), [one; 16], end, &RecoveryKey([7; 32]))
+    };
+    account.scratch_codes = (0..10).filter(|_| kind == "scratch").map(store).collect();
     let now = Now { wall: WallTime::from_seconds(NOON), boot: BootTime { boot: [1; 16], elapsed: NOON * 1000 } };
     let rules = Rules { limits: Limits::default(), recovery_key: RecoveryKey([7; 32]) };
     println!("{:?}", black_box(the_decision_that_is_counted(&mut account, &Reply::parse(code), &now, &rules)).verdict);
@@ -103,6 +109,17 @@ fn a_right_code_is_the_same_work_wherever_in_the_window_it_stands(kind: &str, di
     println!("test a_right_code_is_the_same_work_wherever_in_the_window_it_stands ({kind}) ... ok ({least} to {most})");
 }
 
+/// An account without scratch codes and one with ten are the same work; so is a wrong code whatever they are.
+fn a_code_of_8_digits_is_the_same_work_whether_there_are_scratch_codes_or_not() {
+    let measured = ["totp", "scratch"].map(|kind| measure(kind, "31415926"));
+    assert!(measured[0].0.contains("Refused"), "{measured:?}");
+    let difference = measured[0].1.abs_diff(measured[1].1);
+    assert!(difference <= 2 * SLACK, "{measured:?}");
+    println!(
+        "test a_code_of_8_digits_is_the_same_work_whether_there_are_scratch_codes_or_not ... ok ({difference} apart)"
+    );
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [decide, kind, code] = &arguments[..]
@@ -115,4 +132,5 @@ fn main() {
     }
     a_right_code_is_the_same_work_wherever_in_the_window_it_stands("totp", [-1, 0, 1]);
     a_right_code_is_the_same_work_wherever_in_the_window_it_stands("hotp", [0, 5, 10]);
+    a_code_of_8_digits_is_the_same_work_whether_there_are_scratch_codes_or_not();
 }

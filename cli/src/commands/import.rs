@@ -1,5 +1,6 @@
 //! `countersign import otpauth`: hands a file of URIs to the daemon in batches, several under way at a time. Memory does
-//! not grow with the file. Secrets are zeroised here, and neither they nor the lines ever stand in a message.
+//! not grow with the file. Secrets are zeroised here, and neither they nor the lines ever stand in a message. The other
+//! formats have a file each below.
 
 use std::{
     fs::File,
@@ -13,7 +14,7 @@ use serde::Serialize;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    cli::{ColorChoice, ImportOtpauth},
+    cli::{ColorChoice, ImportFormat, ImportOtpauth},
     client::{self, Client, LONG_PATIENCE},
     commands::{import::lines::Batch, stderr_width},
     failure::Failure,
@@ -21,7 +22,11 @@ use crate::{
     wording::{self, count, many, printable},
 };
 
+mod file;
+mod google_authenticator;
 mod lines;
+mod tables;
+mod takeover;
 
 /// How many calls are under way at a time.
 const IN_FLIGHT: usize = 4;
@@ -48,8 +53,22 @@ struct RefusedLine {
 /// Runs the command.
 ///
 /// # Errors
-/// Where the file cannot be read, the daemon refuses, or some lines were refused.
+/// Where the input cannot be read, the daemon refuses, or some records were refused.
 pub(super) async fn run(
+    format: &ImportFormat,
+    bus: Option<&str>,
+    color: ColorChoice,
+    output: &Output,
+) -> Result<(), Failure> {
+    match format {
+        ImportFormat::Otpauth(arguments) => otpauth(arguments, bus, color, output).await,
+        ImportFormat::GoogleAuthenticator(arguments) => google_authenticator::run(arguments, bus, output).await,
+        ImportFormat::Oath(arguments) => tables::run(tables::Format::Oath, arguments, bus, output).await,
+        ImportFormat::Csv(arguments) => tables::run(tables::Format::Csv, arguments, bus, output).await,
+    }
+}
+
+async fn otpauth(
     arguments: &ImportOtpauth,
     bus: Option<&str>,
     color: ColorChoice,
@@ -81,9 +100,7 @@ pub(super) async fn run(
             .with_help(format!("{stays}Importing the same file again changes nothing twice, so it may be repeated.")));
     }
     if !arguments.json && arguments.file != Path::new("-") {
-        let name = printable(&arguments.file.display().to_string());
-        output.say("The file holds secrets in clear. When it is no longer needed, delete it:")?;
-        output.print(&format!("  shred -u {name}\n"))?;
+        takeover::say_to_delete(&arguments.file, output)?;
     }
     // The lines were reported one by one.
     if summary.refused > 0 { Err(Failure::silent()) } else { Ok(()) }
@@ -100,6 +117,16 @@ fn open(path: &Path) -> Result<File, Failure> {
     opened.map_err(|error| {
         Failure::refused(format!("{} cannot be read: {error}", printable(&path.display().to_string())))
     })
+}
+
+/// The moment this far from now that an option names, in seconds since the epoch.
+fn moment(option: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let length = wording::parse_duration(text).filter(|length| *length > 0).ok_or_else(|| {
+        Failure::usage(format!("{option}: {} is no length of time", printable(text)))
+            .with_help("Write it like 90d or 12h.")
+    })?;
+    Ok(Some(now.saturating_add(length)))
 }
 
 /// The lines of a batch and what the daemon says of them.
@@ -172,7 +199,7 @@ impl Import {
     fn record(&mut self, line: u64, result: &ImportResult) {
         match ImportOutcome::from_number(result.outcome) {
             Some(ImportOutcome::Added) => self.summary.added += 1,
-            Some(ImportOutcome::Present) => self.summary.present += 1,
+            Some(ImportOutcome::Present | ImportOutcome::CaughtUp) => self.summary.present += 1,
             Some(ImportOutcome::AddedUnbound) => self.summary.unbound += 1,
             Some(ImportOutcome::Refused) => self.refuse(line, &result.remark),
             None => self.refuse(line, "the daemon's answer is not understood"),

@@ -32,7 +32,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use dbus_api::AccountState;
 
 use crate::{
-    cli::{Cli, ColorChoice, Command, ConfigAction, ImportFormat, KeyAction},
+    cli::{Cli, ColorChoice, Command, ConfigAction, KeyAction},
     failure::{DONE, Failure, USAGE},
     output::{self, Output},
     table::Tone,
@@ -116,9 +116,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
             KeyAction::New(arguments) => key::new(arguments, output).await,
             KeyAction::Accept(_) => key::accept(bus, output).await,
         },
-        Command::Import(arguments) => match &arguments.format {
-            ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
-        },
+        Command::Import(arguments) => import::run(&arguments.format, bus, cli.color, output).await,
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Manual => manual::run(output),
     }

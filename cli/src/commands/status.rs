@@ -24,6 +24,7 @@ struct Report<'a> {
     locked_for: Option<u64>,
     failures: u32,
     recovery_codes_left: u32,
+    scratch_codes_left: u32,
     enroll_by: Option<&'a str>,
     authenticators: Vec<ReportedAuthenticator<'a>>,
     remembered: Vec<ReportedLogin<'a>>,
@@ -51,6 +52,7 @@ struct ReportedAuthenticator<'a> {
     active: bool,
     created: String,
     last_used: Option<String>,
+    expires: Option<String>,
 }
 
 /// Runs the command.
@@ -104,6 +106,7 @@ fn report(summary: &EnrollmentSummary) -> Report<'_> {
         locked_for: summary.locked_for,
         failures: summary.failures,
         recovery_codes_left: summary.recovery_codes_left,
+        scratch_codes_left: summary.scratch_codes_left,
         enroll_by: summary.enroll_by.as_deref(),
         authenticators: summary.authenticators.iter().map(report_authenticator).collect(),
         remembered: summary.remembered.iter().map(report_login).collect(),
@@ -127,6 +130,7 @@ fn report_authenticator(authenticator: &Authenticator) -> ReportedAuthenticator<
         active: authenticator.active,
         created: wording::iso8601(authenticator.created),
         last_used: authenticator.last_used.map(wording::iso8601),
+        expires: authenticator.expires.map(wording::iso8601),
     }
 }
 
@@ -146,6 +150,9 @@ fn describe(summary: &EnrollmentSummary, output: &Output) -> Result<(), Failure>
         output.print(&authenticators(summary, output))?;
         output.print("\n")?;
         output.say(&format!("Recovery codes left: {}", summary.recovery_codes_left))?;
+        if summary.scratch_codes_left > 0 {
+            output.say(&format!("Imported scratch codes left: {}", summary.scratch_codes_left))?;
+        }
         output.say(&format!("Wrong codes since the last login: {}", summary.failures))?;
     }
     if let Some(day) = &summary.enroll_by {
@@ -182,7 +189,12 @@ fn authenticators(summary: &EnrollmentSummary, output: &Output) -> String {
 }
 
 fn row(authenticator: &Authenticator, now: u64) -> Vec<Cell> {
-    let state = if authenticator.active { Cell::toned("active", Tone::Good) } else { Cell::toned("off", Tone::Bad) };
+    let state = match authenticator.expires {
+        _ if !authenticator.active => Cell::toned("off", Tone::Bad),
+        Some(end) if end <= now => Cell::toned("ended", Tone::Bad),
+        Some(end) => Cell::toned(format!("ends in {}", wording::duration(end - now)), Tone::Warning),
+        None => Cell::toned("active", Tone::Good),
+    };
     vec![
         printable(&authenticator.id).into(),
         printable(&authenticator.label).into(),

@@ -248,7 +248,7 @@ fn status_as_json_has_the_documented_shape() {
     let status = parse(&stage.run(&["status", "locked", "--json"], "").out);
     let phone = json!({"id": "3f9a2c01", "label": "phone", "kind": "totp", "algorithm": "SHA1", "digits": 6,
                        "period": 30, "active": true, "created": "2005-03-18T01:58:29Z",
-                       "last_used": "2009-02-13T23:31:30Z"});
+                       "last_used": "2009-02-13T23:31:30Z", "expires": null});
     assert_eq!(status["authenticators"][0], phone);
     assert_eq!(status["authenticators"][1]["last_used"], json!(null));
     assert_eq!(

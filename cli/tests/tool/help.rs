@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 37] = [
     "",
     "enroll",
     "status",
@@ -38,6 +38,9 @@ const COMMANDS: [&str; 34] = [
     "config show",
     "import",
     "import otpauth",
+    "import google-authenticator",
+    "import oath",
+    "import csv",
     "completions",
 ];
 

@@ -140,3 +140,84 @@ fn the_progress_stands_on_a_terminal_alone() {
     assert_eq!(code, Some(0));
     assert!(shown.contains(" lines, ") && shown.contains("1,000 authenticators added"), "{shown}");
 }
+
+/// What an import of a file with a record a line prints, as JSON.
+fn import_lines(stage: &Stage, format: &str, text: &[u8], more: &[&str]) -> (Option<i32>, Value) {
+    let file = stage.directory.path().join("records");
+    std::fs::write(&file, text).unwrap();
+    let outcome = stage.run(&[&["import", format, file.to_str().unwrap(), "--json"], more].concat(), "");
+    let printed = serde_json::from_str(&outcome.out).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+    assert_eq!(outcome.err, "");
+    (outcome.code, printed)
+}
+
+const HEX: &str = "3132333435363738393031323334353637383930";
+
+#[test]
+fn a_bad_line_of_a_users_file_is_told_and_stops_no_other() {
+    let stage = Stage::new();
+    let text =
+        format!("HOTP alice - {HEX}\nHOTP/T30 bob 99 {HEX}\nnonsense\nHOTP known - {HEX} 5\nHOTP refused - {HEX}\n");
+    let (code, printed) = import_lines(&stage, "oath", text.as_bytes(), &[]);
+    assert_eq!(code, Some(1));
+    let outcomes: Vec<_> = printed["records"].as_array().unwrap().iter().map(|one| one["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["added", "added", "refused", "present", "refused"]);
+    assert_eq!(printed["records"][2]["place"], json!("line 3"));
+    assert_eq!(
+        printed["records"][1]["remarks"][0],
+        json!("its PIN is left out: the password is the first factor here")
+    );
+    assert_eq!((&printed["added"], &printed["present"], &printed["refused"]), (&json!(2), &json!(1), &json!(2)));
+    assert!(!printed.to_string().contains(HEX));
+}
+
+#[test]
+fn a_dry_run_asks_and_changes_nothing() {
+    let stage = Stage::new();
+    let text = format!("account,secret_hex\nalice,{HEX}\nmoved,{HEX}\n");
+    let (code, printed) = import_lines(&stage, "csv", text.as_bytes(), &["--dry-run"]);
+    assert_eq!((code, &printed["applied"], &printed["caught_up"]), (Some(0), &json!(false), &json!(1)));
+    let calls = stage.asked();
+    assert!(calls.contains(&"Admin.CheckImport 2 alice".to_owned()), "{calls:?}");
+    assert!(!calls.iter().any(|call| call.starts_with("Admin.Import")), "{calls:?}");
+}
+
+#[test]
+fn files_that_are_no_such_files_are_refused_with_their_reason() {
+    let stage = Stage::new();
+    for (format, text, reason) in [
+        ("csv", &b"name,secret\nalice,x\n"[..], "the first line names a column that is none of"),
+        ("csv", b"\xff\xfe\x00a", "the line is not UTF-8"),
+        ("oath", b"HOTP \0 -\n", "it holds NUL bytes"),
+        ("oath", &vec![b'A'; 1 << 20], "the line is longer than 4096 bytes"),
+    ] {
+        let (code, printed) = import_lines(&stage, format, text, &[]);
+        let remark = printed["records"][0]["remarks"][0].as_str().unwrap();
+        assert!(code == Some(1) && remark.starts_with(reason), "{printed}");
+        assert_eq!(printed["refused"], json!(1), "{printed}");
+    }
+    let (code, printed) = import_lines(&stage, "oath", b"", &[]);
+    assert_eq!((code, &printed["records"]), (Some(0), &json!([])));
+    assert!(stage.run(&["import", "oath", "/dev/null"], "").err.contains("it is no regular file"));
+}
+
+#[test]
+fn the_table_says_what_became_of_each_and_why() {
+    let stage = Stage::new();
+    let file = stage.directory.path().join("users.oath");
+    std::fs::write(&file, format!("HOTP/E/8 alice - {HEX}\nHOTP refused - {HEX}\n")).unwrap();
+    let outcome = stage.run(&["import", "oath", file.to_str().unwrap()], "");
+    assert_eq!(outcome.code, Some(1));
+    let lines: Vec<&str> = outcome.out.lines().collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "ACCOUNT  RESULT   AUTHENTICATOR   FROM",
+            "alice    added    hotp, 8 digits  line 1",
+            "refused  refused  hotp, 6 digits  line 2",
+            "  too \\u{1b}[2J short",
+            "1 authenticator added, 0 caught up, 0 present already, 1 refused.",
+        ],
+        "{outcome:?}"
+    );
+}

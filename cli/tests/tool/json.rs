@@ -95,8 +95,12 @@ fn stage() -> Stage {
     std::fs::write(&daemon, "#!/bin/sh\necho 'countersignd: x.toml:1:1: unknown key' >&2\nexit 1\n").unwrap();
     std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o700)).unwrap();
     let uris = "otpauth://totp/alice?secret=JBSWY3DPEHPK3PXP\nnonsense\n";
-    std::fs::write(stage.directory.path().join("accounts.txt"), uris).unwrap();
-    std::fs::write(stage.directory.path().join("names.txt"), "alice\nfresh\n").unwrap();
+    let write = |name: &str, text: &str| std::fs::write(stage.directory.path().join(name), text).unwrap();
+    write("accounts.txt", uris);
+    write("users.oath", "HOTP alice - 3132333435363738393031323334353637383930\nHOTP\n");
+    write("tokens.csv", "account,secret\nalice,JBSWY3DPEHPK3PXP\n");
+    write("home", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP\n\" TOTP_AUTH\n12345678\n");
+    write("names.txt", "alice\nfresh\n");
     stage
 }
 
@@ -108,13 +112,9 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
     let path = |name: &str| stage.directory.path().join(name).display().to_string();
     let run = |heading, arguments: &str, code| {
         let words = arguments.split(' ').map(|word| word.replace("DAEMON", &path("countersignd")));
-        (
-            heading,
-            words
-                .map(|word| word.replace("FILE", &path("accounts.txt")).replace("NAMES", &path("names.txt")))
-                .collect(),
-            code,
-        )
+        let words = words.map(|word| word.replace("USERS", &path("users.oath")).replace("TABLE", &path("tokens.csv")));
+        let words = words.map(|word| word.replace("HOME", &path("home")).replace("NAMES", &path("names.txt")));
+        (heading, words.map(|word| word.replace("FILE", &path("accounts.txt"))).collect(), code)
     };
     vec![
         run("enroll --json", "enroll alice --no-confirm --json", 0),
@@ -126,6 +126,9 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("list --json", "list --sort failures --json", 0),
         run("prune --json", "prune --yes --json", 0),
         run("import otpauth --json", "import otpauth FILE --json", 1),
+        run("import google-authenticator --json", "import google-authenticator HOME --user root --json", 0),
+        run("import oath --json", "import oath USERS --json", 1),
+        run("import csv --json", "import csv TABLE --dry-run --json", 0),
         run("audit --json", "audit --json", 0),
         run("audit --verify --json", "audit --verify --json", 0),
         run("explain --json", "explain alice --service sshd --json", 0),

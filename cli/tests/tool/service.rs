@@ -140,6 +140,7 @@ impl Enrollment {
             active: true,
             created: 1_111_111_109,
             last_used,
+            expires: None,
         };
         Ok(EnrollmentSummary {
             account: user.to_owned(),
@@ -152,6 +153,7 @@ impl Enrollment {
                 ]
             },
             recovery_codes_left: 8,
+            scratch_codes_left: 0,
             disabled: user == "disabled",
             locked_for: (user == "locked").then_some(27),
             failures: 2,
@@ -409,6 +411,11 @@ impl Admin {
         }
         Ok(records.iter().map(import_one).collect())
     }
+
+    fn check_import(&self, records: Vec<ImportRecord>) -> Vec<ImportResult> {
+        note(&self.log, format!("Admin.CheckImport {} {}", records.len(), records[0].account));
+        records.iter().map(import_one).collect()
+    }
 }
 
 impl Admin {
@@ -438,6 +445,7 @@ fn import_one(record: &ImportRecord) -> ImportResult {
     let (outcome, remark) = match record.account.as_str() {
         "known" => (ImportOutcome::Present, ""),
         "later" => (ImportOutcome::AddedUnbound, ""),
+        "moved" => (ImportOutcome::CaughtUp, "spent"),
         "refused" => (ImportOutcome::Refused, "too \x1b[2J short"),
         _ => (ImportOutcome::Added, ""),
     };

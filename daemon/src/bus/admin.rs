@@ -124,6 +124,17 @@ impl Admin {
         self.service.import(&caller, records).await
     }
 
+    #[zbus(out_args("results"))]
+    async fn check_import(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        records: Vec<ImportRecord>,
+    ) -> Result<Vec<ImportResult>, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.check_import(&caller, records).await
+    }
+
     #[zbus(out_args("page"))]
     async fn audit(
         &self,

@@ -1,7 +1,7 @@
 //! One account's rows: loaded and checked as a whole, written back where they differ.
 
 use rusqlite::{Connection, OptionalExtension, Statement, named_params};
-use verifier::{Remembered, Secret};
+use verifier::{Remembered, Secret, StoredScratchCode};
 
 use super::attached::{self, Table};
 use super::row::{AccountRow, AuthenticatorRow, RecoveryRow, Signatures};
@@ -25,6 +25,7 @@ pub(super) struct Accounts<'c> {
     remove_recovery: Statement<'c>,
     remembered: Table<'c, Remembered>,
     notices: Table<'c, Notice>,
+    scratch_codes: Table<'c, StoredScratchCode>,
     placeholder: Secret,
 }
 
@@ -56,6 +57,7 @@ impl<'c> Accounts<'c> {
             remove_recovery: connection.prepare("DELETE FROM recovery_codes WHERE account = :account")?,
             remembered: Table::new(connection)?,
             notices: Table::new(connection)?,
+            scratch_codes: Table::new(connection)?,
             placeholder: Secret::new(vec![0; 16]).map_err(|_| StoreError::Cryptography("an empty secret"))?,
         })
     }
@@ -109,6 +111,7 @@ impl<'c> Accounts<'c> {
         let attached = Signatures {
             remembered: attached::sign(account, record.uid, &record.account.remembered, keys),
             notices: attached::sign(account, record.uid, &record.notices, keys),
+            scratch_codes: attached::sign(account, record.uid, &record.account.scratch_codes, keys),
         };
         let row = AccountRow::of(record, attached);
         let mac = row.sign(&parts(&authenticators, recovery.as_ref()), keys);
@@ -124,19 +127,23 @@ impl<'c> Accounts<'c> {
             None if old.is_some() => drop(self.remove_recovery.execute(named_params! { ":account": account })?),
             _ => {}
         }
-        let before = before.map_or(Signatures { remembered: None, notices: None }, |before| before.attached);
+        let before = before.map(|before| before.attached).unwrap_or_default();
         if before.remembered != attached.remembered {
             self.remembered.save(account, &record.account.remembered)?;
         }
         if before.notices != attached.notices {
             self.notices.save(account, &record.notices)?;
         }
+        if before.scratch_codes != attached.scratch_codes {
+            self.scratch_codes.save(account, &record.account.scratch_codes)?;
+        }
         Ok(true)
     }
 
     /// Removes every row of an account, whatever state they are in; tells whether there were any.
     pub(super) fn remove(&mut self, account: &str) -> Result<bool, rusqlite::Error> {
-        let mut removed = self.remembered.remove(account)? + self.notices.remove(account)?;
+        let mut removed =
+            self.remembered.remove(account)? + self.notices.remove(account)? + self.scratch_codes.remove(account)?;
         for statement in [&mut self.remove_authenticators, &mut self.remove_recovery, &mut self.remove_account] {
             removed += statement.execute(named_params! { ":account": account })?;
         }
@@ -166,6 +173,10 @@ impl<'c> Accounts<'c> {
         match self.notices.load(account, uid, signatures.notices.as_ref(), keys)? {
             Some(notices) => record.notices = notices,
             None => altered.push("its notices were altered: they are not told"),
+        }
+        match self.scratch_codes.load(account, uid, signatures.scratch_codes.as_ref(), keys)? {
+            Some(scratch_codes) => record.account.scratch_codes = scratch_codes,
+            None => altered.push("its scratch codes were altered: they are refused"),
         }
         Ok(altered)
     }

@@ -31,25 +31,28 @@ pub(super) struct AccountRow {
 }
 
 /// The signatures of what is attached to a record.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Signatures {
     pub(super) remembered: Option<Mac>,
     pub(super) notices: Option<Mac>,
+    pub(super) scratch_codes: Option<Mac>,
 }
 
 impl AccountRow {
     pub(super) const SELECT: &'static str = "SELECT name, uid, failures, recent, locks, lock_since, lock_boot, \
         lock_elapsed, lock_lasts, disabled, last_decision, last_granted, enrolment_until, failed_at, failed_from, \
-        remembered, notices, mac \
+        remembered, notices, scratch_codes, mac \
         FROM accounts WHERE name = :name";
     pub(super) const WRITE: &'static str = "INSERT INTO accounts VALUES (:name, :uid, :failures, :recent, :locks, \
         :lock_since, :lock_boot, :lock_elapsed, :lock_lasts, :disabled, :last_decision, :last_granted, \
-        :enrolment_until, :mac, :failed_at, :failed_from, :remembered, :notices) \
+        :enrolment_until, :mac, :failed_at, :failed_from, :remembered, :notices, \
+        :scratch_codes) \
         ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, failures = excluded.failures, recent = excluded.recent, locks = excluded.locks, lock_since = excluded.lock_since, \
         lock_boot = excluded.lock_boot, lock_elapsed = excluded.lock_elapsed, lock_lasts = excluded.lock_lasts, \
         disabled = excluded.disabled, last_decision = excluded.last_decision, last_granted = excluded.last_granted, \
         enrolment_until = excluded.enrolment_until, mac = excluded.mac, failed_at = excluded.failed_at, \
-        failed_from = excluded.failed_from, remembered = excluded.remembered, notices = excluded.notices";
+        failed_from = excluded.failed_from, remembered = excluded.remembered, notices = excluded.notices, \
+        scratch_codes = excluded.scratch_codes";
 
     pub(super) fn of(record: &Record, attached: Signatures) -> Self {
         Self {
@@ -96,7 +99,11 @@ impl AccountRow {
             last_granted: moment(row, "last_granted")?,
             enrolment_until: moment(row, "enrolment_until")?,
             last_failure: last_failure(row)?,
-            attached: Signatures { remembered: row.get("remembered")?, notices: row.get("notices")? },
+            attached: Signatures {
+                remembered: row.get("remembered")?,
+                notices: row.get("notices")?,
+                scratch_codes: row.get("scratch_codes")?,
+            },
         };
         Ok((read, row.get("mac")?))
     }
@@ -123,7 +130,8 @@ impl AccountRow {
             ":last_granted": stored(self.last_granted), ":enrolment_until": stored(self.enrolment_until),
             ":failed_at": stored(self.last_failure.as_ref().map(|last| last.at)),
             ":failed_from": self.last_failure.as_ref().and_then(|last| last.from.as_deref()),
-            ":remembered": self.attached.remembered, ":notices": self.attached.notices, ":mac": mac,
+            ":remembered": self.attached.remembered, ":notices": self.attached.notices,
+            ":scratch_codes": self.attached.scratch_codes, ":mac": mac,
         })?;
         Ok(())
     }
@@ -137,6 +145,7 @@ impl AccountRow {
                 throttle: self.throttle,
                 authenticators,
                 recovery_codes: recovery,
+                scratch_codes: Vec::new(),
                 last_decision: self.last_decision,
                 last_granted: self.last_granted,
                 remembered: Vec::new(),
@@ -151,9 +160,9 @@ impl AccountRow {
         self.throttle.recent.iter().flat_map(|moment| moment.0.to_be_bytes()).collect()
     }
 
-    /// What came with versions 2 and 3 is written behind everything else, and only where it is there: a row without
+    /// What came with versions 2, 3 and 5 is written behind everything else, and only where it is there: a row without
     /// it is signed as version 1 signed it, so that no store has to be signed anew. The parts are counted and what
-    /// version 3 added is named, by names of other lengths than a number's, so that no two different rows share an
+    /// versions 3 and 5 added is named, by names of other lengths than a number's, so that no two different rows share an
     /// encoding.
     fn encoding(&self, parts: &[Mac]) -> Encoding {
         let lock = self.throttle.lock;
@@ -177,8 +186,8 @@ impl AccountRow {
             Some(last) => encoding.number(last.at.0).optional_text(last.from.as_deref()),
             None => encoding,
         };
-        let Signatures { remembered, notices } = &self.attached;
-        let attached = [("remembered", remembered), ("notices", notices)];
+        let Signatures { remembered, notices, scratch_codes } = &self.attached;
+        let attached = [("remembered", remembered), ("notices", notices), ("scratch codes", scratch_codes)];
         attached.into_iter().fold(encoding, |encoding, (name, signature)| match signature {
             Some(signature) => encoding.text(name).bytes(signature),
             None => encoding,
@@ -196,11 +205,11 @@ pub(super) struct AuthenticatorRow {
 
 impl AuthenticatorRow {
     pub(super) const SELECT: &'static str = "SELECT id, key_id, nonce, sealed, kind, algorithm, digits, period, \
-        label, active, created, last_used, last_step, drift, counter, far_counter, far_at, mac \
+        label, active, created, last_used, last_step, drift, counter, far_counter, far_at, expires, mac \
         FROM authenticators WHERE account = :account ORDER BY created, id";
     pub(super) const WRITE: &'static str = "INSERT OR REPLACE INTO authenticators VALUES (:account, :id, :key_id, \
         :nonce, :sealed, :kind, :algorithm, :digits, :period, :label, :active, :created, :last_used, :last_step, \
-        :drift, :counter, :far_counter, :far_at, :mac)";
+        :drift, :counter, :far_counter, :far_at, :mac, :expires)";
 
     /// Reads a row; its secret is still sealed, and an empty one stands in its place in `authenticator`.
     pub(super) fn read(row: &Row<'_>, placeholder: &Secret) -> rusqlite::Result<Option<Self>> {
@@ -215,6 +224,7 @@ impl AuthenticatorRow {
                 moving,
                 created: WallTime(row.get::<_, i64>("created")?.cast_unsigned()),
                 last_used: moment(row, "last_used")?,
+                expires: moment(row, "expires")?,
             },
             key_id: row.get("key_id")?,
             sealed: Sealed { nonce: row.get("nonce")?, bytes: row.get("sealed")? },
@@ -264,7 +274,8 @@ impl AuthenticatorRow {
     }
 
     pub(super) fn write(&self, account: &str, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        let Authenticator { id, label, active, parameters, moving, created, last_used, .. } = &self.authenticator;
+        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, .. } =
+            &self.authenticator;
         let moving = Columns::of(*moving);
         statement.execute(named_params! {
             ":account": account, ":id": id.0, ":key_id": self.key_id, ":nonce": self.sealed.nonce,
@@ -273,15 +284,17 @@ impl AuthenticatorRow {
             ":active": active, ":created": created.0.cast_signed(), ":last_used": stored(*last_used),
             ":last_step": moving.last_step.map(u64::cast_signed), ":drift": moving.drift,
             ":counter": moving.counter.map(u64::cast_signed), ":far_counter": moving.far_counter.map(u64::cast_signed),
-            ":far_at": moving.far_at.map(u64::cast_signed), ":mac": self.mac,
+            ":far_at": moving.far_at.map(u64::cast_signed), ":mac": self.mac, ":expires": stored(*expires),
         })?;
         Ok(())
     }
 
+    /// What came with version 5 is written behind everything else, and only where it is there, as in `AccountRow`.
     fn encoding(&self, account: &str) -> Encoding {
-        let Authenticator { id, label, active, parameters, moving, created, last_used, .. } = &self.authenticator;
+        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, .. } =
+            &self.authenticator;
         let moving = Columns::of(*moving);
-        Encoding::of("authenticators")
+        let encoding = Encoding::of("authenticators")
             .text(account)
             .number(u64::from(id.0))
             .text(&self.key_id)
@@ -299,7 +312,11 @@ impl AuthenticatorRow {
             .optional(moving.drift.map(i8::to_be_bytes).as_ref().map(<[u8; 1]>::as_slice))
             .optional_number(moving.counter)
             .optional_number(moving.far_counter)
-            .optional_number(moving.far_at)
+            .optional_number(moving.far_at);
+        match expires {
+            Some(expires) => encoding.number(expires.0),
+            None => encoding,
+        }
     }
 }
 

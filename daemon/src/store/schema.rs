@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -71,6 +71,16 @@ CREATE TABLE notices (
 /// The host that the store is at home on (`home`).
 const VERSION_4: &str = "
 ALTER TABLE store ADD COLUMN host BLOB;
+";
+
+/// Scratch codes, and authenticators that end. The new column of `accounts` is the signature of the codes' rows.
+const VERSION_5: &str = "
+ALTER TABLE accounts ADD COLUMN scratch_codes BLOB;
+ALTER TABLE authenticators ADD COLUMN expires INTEGER;
+CREATE TABLE scratch_codes (
+    account TEXT NOT NULL REFERENCES accounts (name), number INTEGER NOT NULL, authenticator INTEGER NOT NULL,
+    salt BLOB NOT NULL, digest BLOB NOT NULL, used INTEGER, expires INTEGER NOT NULL, PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Settings that hold for a connection.

@@ -54,6 +54,7 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.Explain" => seen(peer.admin.explain(user, &Origin::default(), &Supposition::default()).await),
         "Admin.Rehearse" => seen(peer.admin.rehearse(&[user], &Origin::default(), &Supposition::default()).await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
+        "Admin.CheckImport" => seen(peer.admin.check_import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
     }
@@ -67,7 +68,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 29] = [
+const MEMBERS: [&str; 30] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -88,6 +89,7 @@ const MEMBERS: [&str; 29] = [
     "Admin.Forget",
     "Admin.Prune",
     "Admin.Import",
+    "Admin.CheckImport",
     "Admin.Audit",
     "Admin.VerifyAudit",
     "Admin.CompareAudit",

@@ -187,15 +187,10 @@ async fn change_everything(scene: &Scene, root: &Peer) {
     root.enrollment.remove(OWNER.0, &id).await.unwrap();
     root.admin.reset(OWNER.0, 0).await.unwrap();
     root.admin.reset(OWNER.0, 86_400).await.unwrap();
-    let record = |account: &str| ImportRecord {
-        account: account.into(),
-        label: Some("token".into()),
-        kind: "hotp".into(),
-        algorithm: "SHA1".into(),
-        digits: 6,
-        period: 0,
-        counter: 0,
-        secret: b"12345678901234567890".to_vec(),
+    let record = |account: &str| {
+        let mut record = ImportRecord::new(account, b"12345678901234567890".to_vec());
+        (record.label, record.kind) = (Some("token".into()), "hotp".into());
+        record
     };
     root.admin.import(&[record(OTHER.0), record("left-last-year")]).await.unwrap();
     root.admin.prune("left-last-year").await.unwrap();

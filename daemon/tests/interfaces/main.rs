@@ -18,6 +18,7 @@ mod explaining;
 mod foreseeing;
 mod health;
 mod home;
+mod importing;
 mod introspection;
 mod log_readers;
 mod login_enrolling;

@@ -15,7 +15,7 @@ use daemon::store::{DATABASE, MasterKey, Record, Store, StoreError, Transaction,
 use rusqlite::Connection;
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Digits, Kind as Factor, Parameters, Period,
-    Place, RecoveryDigest, Remembered, Secret, StoredRecoveryCode, WallTime,
+    Place, RecoveryDigest, RecoveryKey, Remembered, Secret, StoredRecoveryCode, StoredScratchCode, WallTime,
 };
 
 pub struct Scratch {
@@ -109,7 +109,18 @@ pub fn authenticator(id: u32, kind: Factor) -> Authenticator {
         moving: kind.begin(Counter(7)),
         created: WallTime(u64::from(id)),
         last_used: None,
+        expires: None,
     }
+}
+
+/// Five scratch codes of the first authenticator, one of them used.
+pub fn scratch_codes(key: &RecoveryKey) -> Vec<StoredScratchCode> {
+    let ends = WallTime(1_800_000_000_000);
+    let code = |one: u8| {
+        let code = StoredScratchCode::new(10_000_000 + u32::from(one), AuthenticatorId(1), [one; 16], ends, key);
+        StoredScratchCode { used: (one == 2).then_some(WallTime(5)), ..code }
+    };
+    (0..5).map(code).collect()
 }
 
 /// Attaches two remembered logins, and a notice of each kind.

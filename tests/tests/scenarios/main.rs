@@ -35,6 +35,7 @@ mod locks;
 mod logger;
 mod login_enrolment;
 mod logins;
+mod moving;
 mod name_service;
 mod notices;
 mod policy;

@@ -90,6 +90,7 @@ fn authenticator(id: u32, fields: (Option<u32>, Algorithm, u32, bool, [u8; 20]))
         moving: kind.begin(Counter(5)),
         created: WallTime(0),
         last_used: None,
+        expires: None,
     }
 }
 

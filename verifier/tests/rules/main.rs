@@ -16,5 +16,6 @@ mod recovery;
 mod remembered;
 mod replies;
 mod scene;
+mod scratch;
 mod throttling;
 mod vectors;

@@ -27,12 +27,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn take(&mut self, number: u64, line: &[u8]) {
-        let Ok(text) = std::str::from_utf8(line) else {
-            return self.bad.push((number, "the line is not UTF-8"));
+    fn take(&mut self, number: u64, line: Result<&str, &'static str>) {
+        let text = match line {
+            Ok(text) => text.trim(),
+            Err(reason) => return self.bad.push((number, reason)),
         };
-        // A byte order mark is what some editors begin a file with.
-        let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() || text.starts_with('#') {
             return;
         }
@@ -55,7 +54,7 @@ pub(super) fn read(input: impl Read, batches: &mpsc::Sender<io::Result<Batch>>) 
     let mut lines = Lines::new(input);
     let mut batch = Batch::default();
     loop {
-        let more = match lines.next(&mut batch) {
+        let more = match lines.next(|number, line| batch.take(number, line)) {
             Ok(more) => more,
             Err(error) => {
                 // What was read before goes in first.
@@ -68,15 +67,15 @@ pub(super) fn read(input: impl Read, batches: &mpsc::Sender<io::Result<Batch>>) 
         if more && !batch.is_full() {
             continue;
         }
-        batch.end = lines.bytes;
+        batch.end = lines.bytes();
         if batches.blocking_send(Ok(std::mem::take(&mut batch))).is_err() || !more {
             return;
         }
     }
 }
 
-/// Lines of an input in a buffer of fixed size.
-struct Lines<R> {
+/// Lines of an input in a buffer of fixed size, which is zeroised.
+pub(super) struct Lines<R: Read> {
     input: R,
     buffer: Zeroizing<Vec<u8>>,
     start: usize,
@@ -87,17 +86,26 @@ struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: R) -> Self {
+    /// The lines of this input.
+    pub(super) fn new(input: R) -> Self {
         let buffer = Zeroizing::new(vec![0; LONGEST_LINE * 4]);
         Self { input, buffer, start: 0, end: 0, number: 0, bytes: 0, too_long: false }
     }
 
-    /// Puts the next line into `batch`; false at the end of the input.
-    fn next(&mut self, batch: &mut Batch) -> io::Result<bool> {
+    /// How many bytes were read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Hands the next line, or why it is none, with its number to `take`; false at the end of the input.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    pub(super) fn next(&mut self, mut take: impl FnMut(u64, Result<&str, &'static str>)) -> io::Result<bool> {
         loop {
             let held = self.buffer.get(self.start..self.end).unwrap_or_default();
             if let Some(length) = held.iter().position(|byte| *byte == b'\n') {
-                self.finish(length, batch);
+                self.finish(length, &mut take);
                 self.start += length + 1;
                 return Ok(true);
             }
@@ -109,7 +117,7 @@ impl<R: Read> Lines<R> {
             if self.fill()? == 0 {
                 let rest = self.end - self.start;
                 if rest > 0 || self.too_long {
-                    self.finish(rest, batch);
+                    self.finish(rest, &mut take);
                     self.start = self.end;
                 }
                 return Ok(false);
@@ -117,14 +125,15 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    fn finish(&mut self, length: usize, batch: &mut Batch) {
+    fn finish(&mut self, length: usize, take: &mut impl FnMut(u64, Result<&str, &'static str>)) {
         self.number += 1;
         let line = self.buffer.get(self.start..self.start + length).unwrap_or_default();
         if std::mem::take(&mut self.too_long) || length > LONGEST_LINE {
-            batch.bad.push((self.number, "the line is longer than 4096 bytes"));
-        } else {
-            batch.take(self.number, line);
+            return take(self.number, Err("the line is longer than 4096 bytes"));
         }
+        // A byte order mark is what some editors begin a file with.
+        let text = std::str::from_utf8(line).map(|text| text.trim_start_matches('\u{feff}'));
+        take(self.number, text.map_err(|_| "the line is not UTF-8"));
     }
 
     /// Reads more behind what is held, which is moved to the front first.
@@ -145,7 +154,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-impl<R> Drop for Lines<R> {
+impl<R: Read> Drop for Lines<R> {
     fn drop(&mut self) {
         self.buffer.zeroize();
     }
