@@ -10,8 +10,11 @@ const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 /// One of 320 bits, as AWS makes them.
 const LONG: &str = "GQMWATC3JYIGQBZRDPT7JEVWVDZQISEOXZXUP42552H6VRJTIXM3YLHI37J3YW6N";
 
-/// The form, and what it must become: account, label, algorithm, digits, period.
-const URIS: [(&str, (&str, &str, &str, u32, u32)); 14] = [
+/// What a form must become: account, label, algorithm, digits, period.
+type Expected = (&'static str, &'static str, &'static str, u32, u32);
+
+/// The forms.
+const URIS: [(&str, Expected); 14] = [
     // Google's "Key Uri Format", both of its examples.
     (
         "otpauth://totp/Example:alice@google.com?secret=JBSWY3DPEHPK3PXP&issuer=Example",
