@@ -1,10 +1,12 @@
 //! The command line, as clap reads it. It holds no logic and needs nothing but clap, because the makers of the
 //! man page and of shell completions read it too.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
+mod documents;
 mod pam;
 
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use documents::{Choice, ImportAegis, ImportAndotp, ImportFreeotp, ImportMigration, ImportPskc};
 pub(crate) use pam::{FirstFactor, Pam, PamAction, PamDisable, PamEnable, PamRevert, PamStatus, PamTry};
 
 /// Enrols, lists and unlocks the second factors of this host.
@@ -400,6 +402,11 @@ pub(crate) struct Import {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImportFormat {
     Otpauth(ImportOtpauth),
+    Pskc(ImportPskc),
+    Migration(ImportMigration),
+    Aegis(ImportAegis),
+    Andotp(ImportAndotp),
+    Freeotp(ImportFreeotp),
     GoogleAuthenticator(ImportGoogleAuthenticator),
     /// Import the users file of pam_oath
     ///

@@ -7,6 +7,10 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::base32;
 
+#[cfg(test)]
+#[path = "otpauth/issuers.rs"]
+mod issuers;
+
 /// The longest label that the contract takes, in characters.
 const LONGEST_LABEL: usize = 64;
 /// The label where the URI names no issuer.

@@ -16,7 +16,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     cli::{ColorChoice, ImportFormat, ImportOtpauth},
     client::{self, Client, LONG_PATIENCE},
-    commands::{import::lines::Batch, stderr_width},
+    commands::{documents, import::lines::Batch, stderr_width},
     failure::Failure,
     output::Output,
     wording::{self, count, many, printable},
@@ -65,6 +65,11 @@ pub(super) async fn run(
         ImportFormat::GoogleAuthenticator(arguments) => google_authenticator::run(arguments, bus, output).await,
         ImportFormat::Oath(arguments) => tables::run(tables::Format::Oath, arguments, bus, output).await,
         ImportFormat::Csv(arguments) => tables::run(tables::Format::Csv, arguments, bus, output).await,
+        ImportFormat::Pskc(arguments) => documents::pskc(arguments, bus, output).await,
+        ImportFormat::Migration(arguments) => documents::migration(arguments, bus, output).await,
+        ImportFormat::Aegis(arguments) => documents::aegis(arguments, bus, output).await,
+        ImportFormat::Andotp(arguments) => documents::andotp(arguments, bus, output).await,
+        ImportFormat::Freeotp(arguments) => documents::freeotp(arguments, bus, output).await,
     }
 }
 

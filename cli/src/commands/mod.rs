@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod disable;
 mod doctor;
+mod documents;
 mod enable;
 mod enroll;
 mod explain;

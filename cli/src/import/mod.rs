@@ -10,6 +10,22 @@ use std::{borrow::Cow, fmt};
 
 use zeroize::{Zeroize as _, Zeroizing};
 
+pub(crate) mod aegis;
+pub(crate) mod andotp;
+mod base64;
+pub(crate) mod freeotp;
+mod issuer;
+mod json;
+pub(crate) mod migration;
+pub(crate) mod picture;
+pub(crate) mod pskc;
+mod xml;
+
+/// The largest JSON file that is read, in bytes. A number of two bytes takes 32 in memory.
+pub(crate) const LARGEST_JSON: usize = 16 << 20;
+/// The largest XML file that is read, in bytes.
+pub(crate) const LARGEST_XML: usize = 32 << 20;
+
 /// The shortest and the longest secret that the contract takes, in bytes.
 const SECRET: std::ops::RangeInclusive<usize> = 10..=128;
 
@@ -125,6 +141,20 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
+    /// Reads what other programs call it: `SHA1`, `sha-256`, `HmacSHA512`.
+    ///
+    /// # Errors
+    /// A reason for people.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        let plain = text.trim().to_ascii_uppercase().replace(['-', '_'], "");
+        match plain.strip_prefix("HMAC").unwrap_or(&plain) {
+            "SHA1" => Ok(Self::Sha1),
+            "SHA256" => Ok(Self::Sha256),
+            "SHA512" => Ok(Self::Sha512),
+            _ => Err("the algorithm is none of SHA1, SHA256, SHA512"),
+        }
+    }
+
     /// `SHA1`, `SHA256` or `SHA512`, as the contract spells it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 37] = [
+const COMMANDS: [&str; 42] = [
     "",
     "enroll",
     "status",
@@ -38,6 +38,11 @@ const COMMANDS: [&str; 37] = [
     "config show",
     "import",
     "import otpauth",
+    "import pskc",
+    "import migration",
+    "import aegis",
+    "import andotp",
+    "import freeotp",
     "import google-authenticator",
     "import oath",
     "import csv",

@@ -104,6 +104,9 @@ fn stage() -> Stage {
     stage
 }
 
+/// Files of other programs.
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+
 /// What `doctor` ends with, and what PAM's files hold, is for this machine to say.
 const ANY: i32 = -1;
 
@@ -114,6 +117,7 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         let words = arguments.split(' ').map(|word| word.replace("DAEMON", &path("countersignd")));
         let words = words.map(|word| word.replace("USERS", &path("users.oath")).replace("TABLE", &path("tokens.csv")));
         let words = words.map(|word| word.replace("HOME", &path("home")).replace("NAMES", &path("names.txt")));
+        let words = words.map(|word| word.replace("DATA", DATA));
         (heading, words.map(|word| word.replace("FILE", &path("accounts.txt"))).collect(), code)
     };
     vec![
@@ -126,6 +130,11 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("list --json", "list --sort failures --json", 0),
         run("prune --json", "prune --yes --json", 0),
         run("import otpauth --json", "import otpauth FILE --json", 1),
+        run("import pskc --json", "import pskc DATA/pskc/rfc6030-figure-3.xml --json", 0),
+        run("import migration --json", "import migration DATA/apps/migration-1.png DATA/apps/migration.txt --json", 0),
+        run("import aegis --json", "import aegis DATA/apps/aegis-plain.json --json", 1),
+        run("import andotp --json", "import andotp DATA/apps/andotp.json --json", 1),
+        run("import freeotp --json", "import freeotp DATA/apps/freeotp.json --user alice --json", 0),
         run("import google-authenticator --json", "import google-authenticator HOME --user root --json", 0),
         run("import oath --json", "import oath USERS --json", 1),
         run("import csv --json", "import csv TABLE --dry-run --json", 0),

@@ -13,6 +13,7 @@ mod audit;
 mod commands;
 mod config;
 mod doctor;
+mod documents;
 mod enroll;
 mod explanation;
 mod help;
