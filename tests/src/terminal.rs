@@ -81,6 +81,20 @@ impl<'host> Dialogue<'host> {
         self.expect(prompt).send(reply)
     }
 
+    /// Waits for the prompt, and until the terminal no longer shows what is typed, and answers it: pkttyagent switches
+    /// that off after it has printed the prompt, and throws away what was typed before.
+    #[must_use]
+    pub fn answer_unseen(self, prompt: &str, reply: &str) -> Self {
+        let mut dialogue = self.expect(prompt);
+        let _ = writeln!(
+            dialogue.script,
+            "set end_of_patience [expr {{[clock seconds] + {PATIENCE}}}]\n\
+             while {{![string match {{* -echo *}} [exec stty -a < $spawn_out(slave,name)]]}} {{\n \
+             if {{[clock seconds] > $end_of_patience}} {{ puts stderr \"still shown: what is typed\"; exit {DISAPPOINTED} }}\n}}"
+        );
+        dialogue.send(reply)
+    }
+
     /// Waits for the prompt and answers it with the first line that a program on the host prints then.
     #[must_use]
     pub fn answer_from(self, prompt: &str, program: &str) -> Self {
