@@ -401,7 +401,20 @@ pub(crate) struct Import {
 /// What to import.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImportFormat {
-    Otpauth(ImportOtpauth),
+    /// Import otpauth:// URIs, one a line
+    ///
+    /// The account part of each label is the user: `otpauth://totp/Example:alice?secret=...` is for alice. Blank lines and
+    /// lines that begin with # are skipped. A bad line is reported by its number and the rest goes in; exit code 1 then
+    /// says that something was refused. The file holds the secrets in clear: delete it afterwards.
+    ///
+    /// For root alone. Importing the same file twice changes nothing the second time.
+    #[command(after_help = "Examples:\n  \
+        sudo countersign import otpauth accounts.txt\n  \
+        gpg -d accounts.gpg | sudo countersign import otpauth -\n\n\
+        With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+        (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+        refused, left_out.")]
+    Otpauth(ImportLines),
     Pskc(ImportPskc),
     Migration(ImportMigration),
     Aegis(ImportAegis),
@@ -419,7 +432,8 @@ pub(crate) enum ImportFormat {
         sudo countersign import oath /etc/users.oath --dry-run\n  \
         sudo countersign import oath /etc/users.oath\n\n\
         With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
-        (added, unbound, caught-up, present or refused), remarks), applied, added, caught_up, present, unbound, refused.")]
+        (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+        refused, left_out.")]
     Oath(ImportLines),
     /// Import a table of comma-separated values
     ///
@@ -432,7 +446,8 @@ pub(crate) enum ImportFormat {
         sudo countersign import csv tokens.csv --dry-run\n  \
         gpg -d tokens.gpg | sudo countersign import csv -\n\n\
         With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
-        (added, unbound, caught-up, present or refused), remarks), applied, added, caught_up, present, unbound, refused.")]
+        (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+        refused, left_out.")]
     Csv(ImportLines),
 }
 
@@ -451,8 +466,9 @@ pub(crate) enum ImportFormat {
     sudo countersign import google-authenticator --apply\n  \
     sudo countersign import google-authenticator --home-glob '/export/*/*/.google_authenticator'\n  \
     sudo countersign import google-authenticator /var/lib/2fa/alice --user alice --apply\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, file, place, outcome (added, unbound, \
-    caught-up, present or refused), remarks), applied, added, caught_up, present, unbound, refused.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportGoogleAuthenticator {
     /// One file instead of those below the homes
     #[arg(requires = "user")]
@@ -463,53 +479,35 @@ pub(crate) struct ImportGoogleAuthenticator {
     /// Where the homes are and what the file is called in them
     #[arg(long, value_name = "PATTERN", default_value = "/home/*/.google_authenticator", conflicts_with = "file")]
     pub(crate) home_glob: String,
-    /// Change something; without it, it is only said what would be
-    #[arg(long)]
-    pub(crate) apply: bool,
     /// For how long scratch codes work, such as 90d (the default); 366d at most
     #[arg(long, value_name = "TIME")]
     pub(crate) scratch_codes_for: Option<String>,
-    /// For how long secrets of fewer than 128 bits work, such as 365d (the default); 732d at most
-    #[arg(long, value_name = "TIME")]
-    pub(crate) renew_within: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// What the imports of files with a record a line take.
 #[derive(Debug, Args)]
 pub(crate) struct ImportLines {
-    /// The file, which only root may be able to write; - is the standard input
+    /// The file: root's own, that nobody else may write; - is the standard input
     pub(crate) file: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// How an import is to go; the same for every format.
+#[derive(Debug, Args)]
+pub(crate) struct Manner {
+    /// Take over what is found; google-authenticator only says what it would do without it, the others need none
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) apply: bool,
     /// Change nothing, say what would be
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// For how long secrets of fewer than 128 bits work, such as 365d (the default); 732d at most
     #[arg(long, value_name = "TIME")]
     pub(crate) renew_within: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Import otpauth:// URIs, one a line
-///
-/// The account part of each label is the user: `otpauth://totp/Example:alice?secret=...` is for alice. Blank lines and
-/// lines that begin with # are skipped. A bad line is reported by its number and the rest goes in; exit code 1 then
-/// says that something was refused. The file holds the secrets in clear: delete it afterwards.
-///
-/// For root alone. Importing the same file twice changes nothing the second time.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    sudo countersign import otpauth accounts.txt\n  \
-    gpg -d accounts.gpg | sudo countersign import otpauth -\n\n\
-    With --json it prints one object: added, present, unbound (added, but unknown to the name service so far), refused, \
-    and refused_lines, a list of: line, reason.")]
-pub(crate) struct ImportOtpauth {
-    /// The file; - is the standard input
-    pub(crate) file: std::path::PathBuf,
-    /// Print the summary as JSON
+    /// Print JSON, and ask nothing
     #[arg(long)]
     pub(crate) json: bool,
 }

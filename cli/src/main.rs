@@ -12,7 +12,6 @@ mod documentation;
 mod failure;
 mod host;
 mod import;
-mod otpauth;
 mod output;
 mod png;
 mod prompt;

@@ -6,7 +6,6 @@ mod completions;
 mod config;
 mod disable;
 mod doctor;
-mod documents;
 mod enable;
 mod enroll;
 mod explain;
@@ -117,7 +116,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
             KeyAction::New(arguments) => key::new(arguments, output).await,
             KeyAction::Accept(_) => key::accept(bus, output).await,
         },
-        Command::Import(arguments) => import::run(&arguments.format, bus, cli.color, output).await,
+        Command::Import(arguments) => import::run(&arguments.format, bus, output).await,
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Manual => manual::run(output),
     }
