@@ -29,6 +29,7 @@ mod footprint;
 mod good_guest;
 mod hostile_bus;
 mod hostile_input;
+mod imports;
 mod kills;
 mod lessons;
 mod locks;

@@ -122,7 +122,10 @@ pub(super) async fn migration(arguments: &ImportMigration, bus: Option<&str>, ou
         text.push('\n');
     }
     let found = match migration::parse(&text) {
-        Err(bad) if unreadable.is_empty() => return Err(Failure::refused(bad.reason)),
+        Err(bad) if unreadable.is_empty() => {
+            let names: Vec<String> = arguments.file.iter().map(|path| path.display().to_string()).collect();
+            return Err(Failure::refused(format!("{}: {}", wording::printable(&names.join(", ")), bad.reason)));
+        }
         read => choose(read.unwrap_or_default(), &arguments.choice),
     };
     let only = (arguments.file.len() == 1).then(|| takeover.leftovers.first().map(|path| path.display().to_string()));
