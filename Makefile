@@ -74,6 +74,8 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 test: deps lint build test-units test-scenarios test-packages fuzz-short ## All tiers: what CI runs
 	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts; packages on a booted Debian; fuzzing."
 
+# An import of so many accounts.
+test-all: export SCENARIO_ACCOUNTS = 100000
 test-all: test test-reproducible ## The same, and the packages on Debian 13 and sid, and built twice
 	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
 
