@@ -127,7 +127,7 @@ bench-deps:
 
 # How long each fuzz target runs, in seconds; two run at a time.
 FUZZ_SECONDS ?= 600
-FUZZ_SHORT_SECONDS ?= 5
+FUZZ_SHORT_SECONDS ?= 10
 
 fuzz: deps ## Fuzz every target long (FUZZ_SECONDS, SANITIZER=address, FUZZ_TARGETS)
 	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
