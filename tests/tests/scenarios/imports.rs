@@ -216,6 +216,50 @@ fn what_is_not_roots_own_regular_file_is_not_read_whatever_its_format() -> Resul
     Ok(())
 }
 
+#[test]
+fn a_file_of_one_person_may_end_anywhere_hold_anything_and_be_anything() -> Result<()> {
+    let mut scene = Scene::new()?;
+    let secret = "HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ";
+    let text = format!("{secret}\n\" WINDOW_SIZE 17\n\" DISALLOW_REUSE 59844750\n\" TOTP_AUTH\n87654321\n");
+    scene.secrets.extend([secret.to_owned(), secret[..12].to_owned(), "87654321".to_owned()]);
+    let sample = Sample {
+        format: "google-authenticator",
+        arguments: &["--user", "alice", "--apply"],
+        bytes: text.into_bytes(),
+        wrong: ("WINDOW_SIZE 17", "WINDOW_SIZE -17"),
+        unknown: ("TOTP_AUTH", "TOTP_AUTH\n\" COLOUR red"),
+        place: "line 2",
+    };
+    // The end of the secret alone makes another secret, and is somebody's who cut it off: nothing that is shown.
+    for end in (0..sample.bytes.len()).step_by(3) {
+        scene.import_bytes(&sample, &sample.bytes[..end])?;
+    }
+    let middle = sample.bytes.len() / 2;
+    for odd in [&b"\0"[..], b"\xff", b"\x1b[2J"] {
+        let with = [&sample.bytes[..middle], odd, &sample.bytes[middle..]].concat();
+        assert!(!scene.import_bytes(&sample, &with)?.outcome.says("\x1b"));
+    }
+    let wrong = scene.import_bytes(&sample, &replaced(&sample.bytes, sample.wrong))?;
+    assert_eq!(wrong.records[0]["place"], sample.place, "{}", wrong.outcome);
+    assert_eq!(scene.import_bytes(&sample, &replaced(&sample.bytes, sample.unknown))?.taken(), ["alice"]);
+    for script in [
+        "mv $1 $1.real; ln -s $1.real $1",
+        "rm $1; mkfifo -m 0600 $1",
+        "chown bob $1",
+        "chmod 0660 $1",
+        "rm $1; mkdir $1",
+        "rm $1",
+        "truncate -s 100M $1",
+    ] {
+        scene.give(&sample.bytes)?;
+        scene.host.run(&["sh", "-ec", script, "sh", FILE])?.success()?;
+        let refused = scene.import(&sample, FILE, b"")?;
+        assert_eq!((refused.taken().len(), refused.outcome.status), (0, 1), "{script}: {}", refused.outcome);
+    }
+    assert_eq!(scene.import(&sample, "/dev/zero", b"")?.outcome.status, 1);
+    Ok(())
+}
+
 /// Accounts of the list that is broken off half-way.
 const MANY: usize = 12_000;
 
