@@ -1,6 +1,7 @@
 //! The story of an enrolment: who binds which authenticator to which account, proved by a code of it.
 //!
-//! The secret leaves the daemon here and nowhere else, once, to the person enrolling (invariant 4).
+//! The secret leaves the daemon here, once, to the person enrolling (invariant 4), and nowhere else but where root exports
+//! it (`exporting.rs`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -376,6 +377,7 @@ fn may_enrol(
         Some(Standing::Open) | None => {}
     }
     let has_active = record.is_some_and(|record| record.account.authenticators.iter().any(|one| one.active));
+    let fresh = fresh.filter(|fresh| record.is_some_and(|record| fresh.holds(&record.account, now.wall)));
     match fresh {
         Some(fresh) if has_active && fresh.by_code() => return Ok(Right::Code),
         Some(_) if has_active => return Ok(Right::Replace),

@@ -101,7 +101,8 @@ impl Request {
             Some(Standing::Locked(time)) => return Err(locked(time)),
             Some(Standing::Open) | None => {}
         }
-        match self.fresh.map(|fresh| fresh.by) {
+        let holds = |fresh: &Fresh| record.is_some_and(|record| fresh.holds(&record.account, clock::wall()));
+        match self.fresh.filter(holds).map(|fresh| fresh.by) {
             Some(Factor::RecoveryCode { .. }) => Ok(()),
             Some(Factor::Authenticator(id)) if id != self.authenticator => Ok(()),
             _ => Err(Error::VerificationRequired(

@@ -95,6 +95,15 @@ impl Fresh {
     pub fn by_code(self) -> bool {
         matches!(self.by, Factor::Authenticator(_))
     }
+
+    /// Whether it still counts: an authenticator that was removed or disabled since, or has ended, proves nothing more.
+    #[must_use]
+    pub fn holds(self, account: &verifier::Account, now: verifier::WallTime) -> bool {
+        match self.by {
+            Factor::Authenticator(id) => account.authenticators.iter().any(|one| one.id == id && one.is_in_force(now)),
+            Factor::RecoveryCode { .. } => true,
+        }
+    }
 }
 
 impl Verifications {

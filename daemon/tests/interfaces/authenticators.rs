@@ -222,6 +222,13 @@ async fn no_verification_of_another_account_of_another_connection_or_of_old_chan
 
     owner.verify_freshly(OWNER.0, &phone, 1).await;
     owner.enrollment.rename(OWNER.0, &id, "phone").await.unwrap();
+    let second = enrol(&root, "second").await;
+    root.admin.disable_authenticator(OWNER.0, &id).await.unwrap();
+    let theirs = id_of(&root, "second").await;
+    required(changes(&owner, &theirs).await, "verified by an authenticator that was disabled since");
+    owner.verify_freshly(OWNER.0, &second, 0).await;
+    root.admin.enable_authenticator(OWNER.0, &id).await.unwrap();
+    owner.enrollment.rename(OWNER.0, &id, "phone").await.unwrap();
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(301)).await;
     tokio::time::resume();
