@@ -35,6 +35,8 @@ pub enum Action {
     Manage,
     /// Import secrets: root's alone, whatever polkit says.
     Import,
+    /// See a secret once more: root's alone, whatever polkit says.
+    Export,
 }
 
 /// Decides who may administer.
@@ -63,7 +65,7 @@ impl Action {
             Self::Read => Some("org.countersign.read"),
             Self::Unlock => Some("org.countersign.unlock"),
             Self::Manage => Some("org.countersign.manage"),
-            Self::Import => None,
+            Self::Import | Self::Export => None,
         }
     }
 }

@@ -37,6 +37,8 @@ struct Core {
     enrollments: Enrollments,
     installation: OnceLock<Installation>,
     readings: Readings,
+    /// Held while two codes are sought, so that searches are charged one after the other.
+    resynchronising: tokio::sync::Mutex<()>,
 }
 
 /// The configuration in force, and what follows from it.
@@ -66,6 +68,7 @@ impl Service {
                 enrollments: Enrollments::default(),
                 installation: OnceLock::new(),
                 readings: Readings::default(),
+                resynchronising: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -169,6 +172,10 @@ impl Service {
 
     pub(crate) fn enrollments(&self) -> &Enrollments {
         &self.core.enrollments
+    }
+
+    pub(crate) fn resynchronising(&self) -> &tokio::sync::Mutex<()> {
+        &self.core.resynchronising
     }
 
     pub(crate) fn readings(&self) -> &Readings {

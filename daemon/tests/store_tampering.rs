@@ -159,7 +159,7 @@ async fn an_older_row_put_back_in_its_place() {
     let store = scratch.open();
     let spend = |transaction: &mut Transaction| {
         let moving = &mut transaction.record.as_mut().unwrap().account.authenticators[0].moving;
-        *moving = Moving::Totp(Totp { last: Some(TimeStep(99)), drift: 1 });
+        *moving = Moving::Totp(Totp { last: Some(TimeStep(99)), drift: Some(1) });
     };
     store.decide("alice", Urgency::Login, spend).await.unwrap();
     store.close().await;
@@ -197,7 +197,7 @@ async fn a_record_comes_back_as_it_was_put() {
         lasts: std::time::Duration::from_millis(30_001),
     });
     throttle.disabled = Some(verifier::throttling::Disabled::Administrator);
-    full.account.authenticators[0].moving = Moving::Totp(Totp { last: Some(TimeStep(5)), drift: -2 });
+    full.account.authenticators[0].moving = Moving::Totp(Totp { last: Some(TimeStep(5)), drift: Some(-2) });
     full.account.authenticators[1].moving = Moving::Hotp(verifier::Hotp {
         next: verifier::Counter(u64::MAX),
         far: Some((verifier::Counter(90), verifier::WallTime(8))),

@@ -9,6 +9,7 @@ mod doctor;
 mod enable;
 mod enroll;
 mod explain;
+mod export;
 mod forget;
 mod import;
 mod key;
@@ -22,6 +23,7 @@ mod rehearse;
 mod remove;
 mod rename;
 mod reset;
+mod resync;
 mod status;
 mod unlock;
 mod verify;
@@ -100,6 +102,8 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Unlock(arguments) => unlock::run(arguments, bus, output).await,
         Command::Enable(arguments) => enable::run(arguments, bus, output).await,
         Command::Disable(arguments) => disable::run(arguments, bus, output).await,
+        Command::Resync(arguments) => resync::run(arguments, bus, output).await,
+        Command::Export(arguments) => export::run(arguments, bus, output).await,
         Command::Forget(arguments) => forget::run(arguments, bus, output).await,
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,

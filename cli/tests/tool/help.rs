@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 44] = [
     "",
     "enroll",
     "status",
@@ -47,6 +47,8 @@ const COMMANDS: [&str; 42] = [
     "import oath",
     "import csv",
     "completions",
+    "export",
+    "resync",
 ];
 
 fn help(command: &str) -> String {

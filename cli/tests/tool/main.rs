@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod authenticators;
 mod commands;
 mod config;
 mod doctor;

@@ -309,7 +309,7 @@ impl AuthenticatorRow {
             .number(created.0)
             .optional_number(last_used.map(|moment| moment.0))
             .optional_number(moving.last_step)
-            .optional(moving.drift.map(i8::to_be_bytes).as_ref().map(<[u8; 1]>::as_slice))
+            .optional(moving.drift.map(drift_bytes).as_deref())
             .optional_number(moving.counter)
             .optional_number(moving.far_counter)
             .optional_number(moving.far_at);
@@ -365,7 +365,7 @@ impl RecoveryRow {
 #[derive(Default)]
 struct Columns {
     last_step: Option<u64>,
-    drift: Option<i8>,
+    drift: Option<i16>,
     counter: Option<u64>,
     far_counter: Option<u64>,
     far_at: Option<u64>,
@@ -374,9 +374,7 @@ struct Columns {
 impl Columns {
     fn of(moving: Moving) -> Self {
         match moving {
-            Moving::Totp(Totp { last, drift }) => {
-                Self { last_step: last.map(|step| step.0), drift: Some(drift), ..Self::default() }
-            }
+            Moving::Totp(Totp { last, drift }) => Self { last_step: last.map(|step| step.0), drift, ..Self::default() },
             Moving::Hotp(Hotp { next, far }) => Self {
                 counter: Some(next.0),
                 far_counter: far.map(|(counter, _)| counter.0),
@@ -394,8 +392,7 @@ fn fixed_and_moving(row: &Row<'_>) -> rusqlite::Result<Option<(Parameters, Movin
     let period = row.get::<_, Option<u32>>("period")?;
     let (kind, moving) = match (row.get::<_, String>("kind")?.as_str(), period) {
         ("totp", Some(period)) => {
-            let drift = row.get::<_, Option<i8>>("drift")?.unwrap_or_default();
-            let totp = Totp { last: number("last_step")?.map(TimeStep), drift };
+            let totp = Totp { last: number("last_step")?.map(TimeStep), drift: row.get("drift")? };
             (Period::new(period).ok().map(Kind::Totp), Moving::Totp(totp))
         }
         ("hotp", None) => {
@@ -409,6 +406,11 @@ fn fixed_and_moving(row: &Row<'_>) -> rusqlite::Result<Option<(Parameters, Movin
     let fixed =
         kind.zip(algorithm).zip(digits).map(|((kind, algorithm), digits)| Parameters { kind, algorithm, digits });
     Ok(fixed.map(|fixed| (fixed, moving)))
+}
+
+/// A drift as it is signed: in one byte, as version 1 signed every one, or in two where it does not fit.
+fn drift_bytes(drift: i16) -> Vec<u8> {
+    i8::try_from(drift).map_or_else(|_| drift.to_be_bytes().to_vec(), |drift| drift.to_be_bytes().to_vec())
 }
 
 fn belonging<'a>(account: &'a str, uid: Option<u32>, authenticator: &Authenticator) -> Belonging<'a> {

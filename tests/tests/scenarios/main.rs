@@ -12,6 +12,7 @@
 )]
 
 mod account_phase;
+mod authenticators;
 mod bad_times;
 mod broken_reloads;
 mod bus_policy;

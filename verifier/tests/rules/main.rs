@@ -15,6 +15,7 @@ mod phantoms;
 mod recovery;
 mod remembered;
 mod replies;
+mod resynchronisation;
 mod scene;
 mod scratch;
 mod throttling;
