@@ -20,6 +20,7 @@ mod schema;
 pub(crate) mod seal;
 mod sqlite;
 mod trail;
+mod warm;
 mod writer;
 
 use std::fmt;

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 use super::key::MasterKey;
 use super::seal::Keys;
 use super::sqlite::{self, Session, Trouble, Vault};
+use super::warm::KEPT;
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
 
@@ -261,11 +262,22 @@ impl Writer {
                     return if full { Pause::Refused } else { Pause::Broken };
                 }
             }
-            match self.queue.take().await {
+            match self.next(&mut session).await {
                 Some(next) => batch = next,
                 None => return Pause::Closed,
             }
         }
+    }
+
+    /// The next batch. Where none comes for a while, what logins began with is forgotten.
+    async fn next(&self, session: &mut Session<'_>) -> Option<Vec<Job>> {
+        if !session.is_cold() {
+            match tokio::time::timeout(KEPT, self.queue.take()).await {
+                Ok(next) => return next,
+                Err(_) => session.cool(),
+            }
+        }
+        self.queue.take().await
     }
 
     fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
