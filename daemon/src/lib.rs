@@ -190,7 +190,8 @@ async fn serve_until_told(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let unanswered = Unanswered::default();
-    let private = tokio::spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
+    // On the store's thread: a login that comes over the private socket is decided without waking another one.
+    let private = service.store().spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
     let bus = match system::connect(&options.bus, &service, BUS).await {
         Ok(served) => Some(served),
         Err(error) => {

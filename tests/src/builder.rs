@@ -227,6 +227,8 @@ impl HostBuilder {
         let policy = "org.countersign.Countersign1.conf";
         let shipped = programs::shipped(&format!("packaging/dbus/{policy}"));
         binds.push((shipped, format!("/usr/share/dbus-1/system.d/{policy}")));
+        // What is given explicitly stands in the place of what was staged.
+        binds.retain(|(_, path)| !self.binds.iter().any(|(_, given)| given == path));
         binds.extend(self.binds.iter().cloned());
         Ok(binds)
     }

@@ -12,9 +12,10 @@ use zeroize::Zeroizing;
 
 use super::accounts::{Accounts, Loaded};
 use super::decoy;
-use super::schema::{self, Found};
+use super::schema;
 use super::seal::{self, Keys, Sealed, SecretBytes};
 use super::trail::{Trail, is_type};
+use super::warm::{Found, Warm};
 use super::writer::Job;
 use super::{DATABASE, LOCK, Listed, Record, StoreError, Transaction, Urgency};
 use crate::audit::chain::{AuditKey, AuditRecord};
@@ -116,7 +117,7 @@ pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), Stor
     let path = state.join(DATABASE);
     restrict(&path)?;
     let connection = connect(&path)?;
-    if schema::prepare(&connection, &path)? == Found::Empty {
+    if schema::prepare(&connection, &path)? == schema::Found::Empty {
         return Err(StoreError::Foreign { path });
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -220,6 +221,7 @@ pub(super) struct Session<'c> {
     accounts: Accounts<'c>,
     trail: Trail<'c>,
     marks: Marks<'c>,
+    warm: Warm,
     records: Vec<AuditRecord>,
     trouble: Option<String>,
 }
@@ -249,6 +251,7 @@ impl<'c> Session<'c> {
                 undo: connection.prepare("ROLLBACK TO decision")?,
                 count: connection.prepare("UPDATE store SET unchanged = unchanged + 1")?,
             },
+            warm: Warm::default(),
             records: Vec::new(),
             trouble,
         })
@@ -279,13 +282,17 @@ impl<'c> Session<'c> {
             return Err(StoreError::Invalid { account: String::new(), what: "an account has a name" }.into());
         }
         let login = urgency == Urgency::Login;
-        let before = self.load(account)?;
+        let (before, decoy) = match self.warm.take(account) {
+            Some(Found::Record(loaded)) => (Some(loaded), None),
+            Some(Found::Decoy(decoy)) => (None, Some(decoy)),
+            None => (self.load(account)?, None),
+        };
         let record = before.as_ref().map(|before| before.record.clone());
         let mut transaction = Transaction { record, events: Vec::new() };
         let value = decision(&mut transaction);
         let wrote = self.accounts.save(account, before.as_ref(), transaction.record.as_ref(), self.keys)?;
         match before {
-            None if login && !wrote => self.write_decoy()?,
+            None if login && !wrote => self.write_decoy(decoy)?,
             // Rewriting the same row would not do: SQLite leaves a page alone whose content stays.
             Some(_) if login && !wrote => drop(self.marks.count.execute([])?),
             _ => {}
@@ -297,19 +304,33 @@ impl<'c> Session<'c> {
     }
 
     /// Reads a record. Where there is none, the decoy is loaded, checked and opened in its place: a login begins
-    /// with this, and its time must not tell who has one.
+    /// with this, and its time must not tell who has one. What was loaded is kept for the reply.
     pub(super) fn read(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
         if account == decoy::NAME {
             return Ok(None);
         }
         if let Some(loaded) = self.load(account)? {
-            return Ok(Some(loaded.record));
+            let record = loaded.record.clone();
+            self.warm.keep(account, Found::Record(loaded));
+            return Ok(Some(record));
         }
         match self.accounts.load(decoy::NAME, self.keys) {
+            Ok(Some(decoy)) => self.warm.keep(account, Found::Decoy(decoy)),
             // The next decision about a name without a record makes it, or makes it anew.
-            Ok(_) | Err(Trouble::Refused(_)) => Ok(None),
-            Err(trouble) => Err(trouble),
+            Ok(None) | Err(Trouble::Refused(_)) => {}
+            Err(trouble) => return Err(trouble),
         }
+        Ok(None)
+    }
+
+    /// Whether nothing is kept of what logins began with.
+    pub(super) fn is_cold(&self) -> bool {
+        self.warm.is_empty()
+    }
+
+    /// Forgets what logins began with.
+    pub(super) fn cool(&mut self) {
+        self.warm.clear();
     }
 
     /// Reads up to `limit` records, altered ones too, by what is wrong with them.
@@ -330,6 +351,7 @@ impl<'c> Session<'c> {
 
     /// Removes an account in whatever state it is.
     pub(super) fn remove(&mut self, account: &str, events: Vec<Event>) -> Result<bool, Trouble> {
+        self.warm.forget(account);
         let removed = self.accounts.remove(account)?;
         for event in events {
             self.append(event)?;
@@ -374,6 +396,8 @@ impl<'c> Session<'c> {
         };
         self.marks.undo.execute([])?;
         self.marks.release.execute([])?;
+        // Some of it may be what was undone.
+        self.warm.clear();
         self.trail.end = end;
         self.records.truncate(records);
         if let StoreError::Corrupt { account, what } = &error {
@@ -424,19 +448,29 @@ impl<'c> Session<'c> {
         Ok(std::mem::take(&mut self.records))
     }
 
-    /// Does with the decoy what is done with the record of a failed login; makes it where it is not there.
-    fn write_decoy(&mut self) -> Result<(), Trouble> {
-        let before = match self.accounts.load(decoy::NAME, self.keys) {
-            Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
-                self.accounts.remove(decoy::NAME)?;
-                None
-            }
-            loaded => loaded?,
+    /// Does with the decoy what is done with the record of a failed login; makes it where it is not there. A decoy that
+    /// was loaded before others wrote to it serves as well: what changes in it is its record alone, which is written
+    /// as a whole.
+    fn write_decoy(&mut self, loaded: Option<Loaded>) -> Result<(), Trouble> {
+        let before = match loaded {
+            Some(loaded) => Some(loaded),
+            None => self.load_decoy()?,
         };
         let mut record = before.as_ref().map_or_else(decoy::make, |before| Ok(before.record.clone()))?;
         decoy::charge(&mut record, wall_clock());
         self.accounts.save(decoy::NAME, before.as_ref(), Some(&record), self.keys)?;
         Ok(())
+    }
+
+    /// The decoy; one that was altered is removed.
+    fn load_decoy(&mut self) -> Result<Option<Loaded>, Trouble> {
+        match self.accounts.load(decoy::NAME, self.keys) {
+            Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
+                self.accounts.remove(decoy::NAME)?;
+                Ok(None)
+            }
+            loaded => loaded,
+        }
     }
 }
 

@@ -1,17 +1,21 @@
 //! The store's thread: takes what waits, commits it together, answers after `COMMIT`.
+//!
+//! The private socket is served on this thread too ([`super::Store::spawn`]): between two batches its tasks run, so that
+//! a login is carried from its connection to its commit without waking another thread.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
 use super::key::MasterKey;
 use super::seal::Keys;
 use super::sqlite::{self, Session, Trouble, Vault};
+use super::warm::KEPT;
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
 
@@ -87,7 +91,7 @@ where
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    changed: Condvar,
+    changed: Notify,
     commits: AtomicU64,
 }
 
@@ -124,26 +128,41 @@ impl Queue {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Waits for jobs; `None` once the queue is closed and empty.
-    fn take(&self) -> Option<Vec<Job>> {
-        let mut waiting = self.lock();
-        while waiting.logins.is_empty() && waiting.background.is_empty() {
-            if waiting.closed {
-                return None;
+    /// Waits for jobs; `None` once the queue is closed and empty. Whatever else is ready on this thread has its turn
+    /// first, so that what comes at one instant shares a batch.
+    async fn take(&self) -> Option<Vec<Job>> {
+        loop {
+            {
+                let mut waiting = self.lock();
+                if !waiting.is_empty() {
+                    return Some(waiting.batch());
+                }
+                if waiting.closed {
+                    return None;
+                }
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            self.changed.notified().await;
         }
-        let logins = waiting.logins.len().min(LOGINS);
-        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
-        let background = waiting.background.len().min(most);
-        let mut batch: Vec<_> = waiting.logins.drain(..logins).collect();
-        batch.extend(waiting.background.drain(..background));
-        Some(batch)
     }
 
     /// Only pushes and drains happen under the lock, so that a poisoned one is whole.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.logins.is_empty() && self.background.is_empty()
+    }
+
+    fn batch(&mut self) -> Vec<Job> {
+        let logins = self.logins.len().min(LOGINS);
+        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
+        let background = self.background.len().min(most);
+        let mut batch: Vec<_> = self.logins.drain(..logins).collect();
+        batch.extend(self.background.drain(..background));
+        batch
     }
 }
 
@@ -185,10 +204,10 @@ enum Pause {
 impl Writer {
     /// Works until the queue is closed and empty. A decision that panics unwinds through here: the thread must
     /// not go on, and whoever installs the panic hook ends the process.
-    pub(super) fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
+    pub(super) async fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
         let mut open = Some(first);
-        while let Some(batch) = self.queue.take() {
+        while let Some(batch) = self.queue.take().await {
             let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
                 Ok(open) => open,
                 Err(error) => {
@@ -196,7 +215,7 @@ impl Writer {
                     continue;
                 }
             };
-            match self.work(&connection, &vault, batch) {
+            match self.work(&connection, &vault, batch).await {
                 Pause::Closed => {
                     self.finish(connection);
                     break;
@@ -213,7 +232,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    async fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -228,6 +247,8 @@ impl Writer {
                 Ok(records) => {
                     self.queue.commits.fetch_add(1, Ordering::Relaxed);
                     batch.into_iter().for_each(|job| job.work.answer(None));
+                    // Answers go out first: nobody waits for syslog.
+                    tokio::task::yield_now().await;
                     for record in records {
                         self.syslog.line(record.event.severity(), record.line());
                     }
@@ -241,11 +262,22 @@ impl Writer {
                     return if full { Pause::Refused } else { Pause::Broken };
                 }
             }
-            match self.queue.take() {
+            match self.next(&mut session).await {
                 Some(next) => batch = next,
                 None => return Pause::Closed,
             }
         }
+    }
+
+    /// The next batch. Where none comes for a while, what logins began with is forgotten.
+    async fn next(&self, session: &mut Session<'_>) -> Option<Vec<Job>> {
+        if !session.is_cold() {
+            match tokio::time::timeout(KEPT, self.queue.take()).await {
+                Ok(next) => return next,
+                Err(_) => session.cool(),
+            }
+        }
+        self.queue.take().await
     }
 
     fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
