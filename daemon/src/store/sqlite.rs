@@ -123,15 +123,16 @@ pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), Stor
     check_key(&connection, &keys)?;
     schema::migrate(&connection)?;
     connection.execute_batch("COMMIT")?;
-    checkpoint(&connection)?;
+    checkpoint(&connection, "RESTART")?;
     let audit = AuditKey::new(sealed_key(&connection, &keys, "audit")?);
     let recovery = RecoveryKey(**sealed_key(&connection, &keys, "recovery")?);
     Ok((connection, Vault { keys, audit, recovery }))
 }
 
-/// Writes everything into the database itself and empties the write-ahead log.
-pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+/// Writes everything into the database itself. `TRUNCATE` then empties the write-ahead log; with `RESTART` it keeps its
+/// blocks, which a full disk would not give back, and is begun anew.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
     if busy != 0 {
         return Err(StoreError::Unavailable("the write-ahead log is in use".to_owned()));
     }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::key::MasterKey;
+use super::reserve::Reserve;
 use super::seal::Keys;
 use super::sqlite::{self, Session, Trouble, Vault};
 use super::{StoreError, Urgency};
@@ -187,16 +188,18 @@ impl Writer {
     /// not go on, and whoever installs the panic hook ends the process.
     pub(super) fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
-        let mut open = Some(first);
+        let mut reserve = Reserve::new(&self.state, self.syslog.clone());
+        let mut open = self.keep_room(first, &mut reserve);
         while let Some(batch) = self.queue.take() {
-            let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
+            let reopened = || self.reopen().inspect(|_| reserve.keep_log());
+            let (connection, vault) = match open.take().map_or_else(reopened, Ok) {
                 Ok(open) => open,
                 Err(error) => {
                     refuse(batch, &error);
                     continue;
                 }
             };
-            match self.work(&connection, &vault, batch) {
+            match self.work(&connection, &vault, batch, &mut reserve) {
                 Pause::Closed => {
                     self.finish(connection);
                     break;
@@ -213,7 +216,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>, reserve: &mut Reserve) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -230,6 +233,10 @@ impl Writer {
                     batch.into_iter().for_each(|job| job.work.answer(None));
                     for record in records {
                         self.syslog.line(record.event.severity(), record.line());
+                    }
+                    if let Err(error) = reserve.look(connection) {
+                        self.syslog.note(Severity::Error, &format!("store: {error}"));
+                        return Pause::Broken;
                     }
                 }
                 Err(error) => {
@@ -248,6 +255,18 @@ impl Writer {
         }
     }
 
+    /// Keeps room for a full disk before the first login comes; where that fails, the connection is given up.
+    fn keep_room(&self, open: (Connection, Vault), reserve: &mut Reserve) -> Option<(Connection, Vault)> {
+        reserve.keep_log();
+        match reserve.look(&open.0) {
+            Ok(()) => Some(open),
+            Err(error) => {
+                self.syslog.note(Severity::Error, &format!("store: {error}"));
+                None
+            }
+        }
+    }
+
     fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
         let opened = Keys::derive(&self.master).and_then(|keys| sqlite::open(&self.state, keys));
         match &opened {
@@ -258,7 +277,7 @@ impl Writer {
     }
 
     fn finish(&self, connection: Connection) {
-        let closed = sqlite::checkpoint(&connection)
+        let closed = sqlite::checkpoint(&connection, "TRUNCATE")
             .and_then(|()| connection.close().map_err(|(_, error)| StoreError::from(error)));
         if let Err(error) = closed {
             self.syslog.note(Severity::Warning, &format!("store: at its closing: {error}; the next start recovers it"));
