@@ -46,6 +46,7 @@ pub(super) fn files(play: &mut Play) -> Result<Tally> {
         cases.extend(pairs(index, &Fault::OF_FILES, calls + SLACK));
     }
     let mut tally = Tally::default();
+    tally.add("cases in all", cases.len() as u64);
     play.random.shuffle(&mut cases);
     for case in play.so_many(cases, 40) {
         let operation = operations.get_mut(case.operation).context("an operation")?;
@@ -53,7 +54,7 @@ pub(super) fn files(play: &mut Play) -> Result<Tally> {
         let hit = one(&mut scene, operation.as_mut(), case.fault, case.nth)
             .with_context(|| host.diagnosis())
             .with_context(|| name)?;
-        tally.count("cases");
+        tally.count("played");
         tally.count_if("hit", hit);
     }
     scene.examine_secrets()?;
@@ -73,6 +74,7 @@ pub(super) fn sockets(play: &mut Play) -> Result<Tally> {
         cases.extend(pairs(index, &SOCKET_CALLS, 6));
     }
     let mut tally = Tally::default();
+    tally.add("cases in all", cases.len() as u64);
     play.random.shuffle(&mut cases);
     for case in play.so_many(cases, 20) {
         let operation = operations.get_mut(case.operation).context("an operation")?;
@@ -81,7 +83,7 @@ pub(super) fn sockets(play: &mut Play) -> Result<Tally> {
         let hit = one_of_a_socket(&mut scene, operation.as_mut(), case.fault, case.nth)
             .with_context(|| host.diagnosis())
             .with_context(|| name)?;
-        tally.count("cases");
+        tally.count("played");
         tally.count_if("hit", hit);
     }
     scene.examine_secrets()?;
@@ -107,7 +109,7 @@ pub(super) fn allocations(play: &mut Play) -> Result<Tally> {
         let hit = one(&mut scene, operation.as_mut(), Fault::NoMemory, nth)
             .with_context(|| host.diagnosis())
             .with_context(|| name)?;
-        tally.count("cases");
+        tally.count("played");
         tally.count_if("hit", hit);
     }
     scene.examine_secrets()?;
