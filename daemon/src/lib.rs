@@ -210,6 +210,7 @@ async fn serve_until_told(
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();
+    hardening::release_freed_memory();
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
@@ -249,11 +250,12 @@ struct Idleness {
 }
 
 impl Idleness {
-    /// Gives back the pages that logins used, once nobody logged in between two looks.
+    /// Gives back the pages and the memory that logins used, once nobody logged in between two looks.
     fn look(&mut self, decided: u64) {
         let idle = self.decided == decided;
         if idle && !self.released {
             hardening::release_code_pages();
+            hardening::release_freed_memory();
         }
         self.released = idle;
         self.decided = decided;

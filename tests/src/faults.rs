@@ -171,3 +171,10 @@ impl Injection {
         Ok((u32::try_from(calls)?, text.contains("(INJECTED)")))
     }
 }
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
+    }
+}

@@ -111,6 +111,11 @@ impl Play {
         self.end.is_none_or(|end| Instant::now() < end)
     }
 
+    /// Whether there is so much time left.
+    fn lasts(&self, time: Duration) -> bool {
+        self.end.is_none_or(|end| Instant::now() + time < end)
+    }
+
     /// The number of rounds.
     fn rounds(&self, whole: usize, sample: usize) -> usize {
         match self.effort {

@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const TELL: Duration = Duration::from_secs(60);
 
 /// Pages that one row takes, while more are made.
-const ROW: u64 = 64;
+const ROW: u64 = 16;
 
 /// The room that is kept.
 pub(super) struct Reserve {
@@ -113,17 +113,9 @@ impl Reserve {
 /// Makes free pages until there are [`PAGES`]: rows that are written and deleted in one transaction, so that nobody ever
 /// sees them. What is free already is written once more, because SQLite takes it first. Tells whether there was room.
 fn make(connection: &Connection, free: u64) -> Result<bool, StoreError> {
-    let rows = PAGES.saturating_add(free).div_ceil(ROW);
-    let bytes = ROW * PAGE;
-    let script = format!(
-        "BEGIN IMMEDIATE;
-         WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {rows})
-         INSERT INTO keys SELECT 'reserve ' || n, '', x'', zeroblob({bytes}) FROM number;
-         DELETE FROM keys WHERE name LIKE 'reserve %';
-         COMMIT"
-    );
-    let made =
-        connection.execute_batch(&script).map_err(Into::into).and_then(|()| sqlite::checkpoint(connection, "RESTART"));
+    let made = write_and_delete(connection, PAGES.saturating_add(free).div_ceil(ROW))
+        .map_err(StoreError::from)
+        .and_then(|()| sqlite::checkpoint(connection, "RESTART"));
     match made {
         Ok(()) => Ok(true),
         Err(StoreError::DiskFull) => {
@@ -134,4 +126,19 @@ fn make(connection: &Connection, free: u64) -> Result<bool, StoreError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// One row at a time: of a statement that changes many rows SQLite keeps all pages in memory, lest it has to undo it.
+fn write_and_delete(connection: &Connection, rows: u64) -> Result<(), rusqlite::Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut write = connection.prepare("INSERT INTO keys VALUES (?1, '', x'', zeroblob(?2))")?;
+    let mut delete = connection.prepare("DELETE FROM keys WHERE name = ?1")?;
+    let name = |row: u64| format!("reserve {row}");
+    for row in 0..rows {
+        write.execute((name(row), (ROW * PAGE).cast_signed()))?;
+    }
+    for row in 0..rows {
+        delete.execute([name(row)])?;
+    }
+    connection.execute_batch("COMMIT; PRAGMA shrink_memory")
 }

@@ -138,16 +138,22 @@ fn flood(kind: &str, count: usize) -> Result<()> {
     loop {
         let mut open = Vec::new();
         for _ in 0..count {
-            let Ok(stream) =
-                (if kind == "connections" { Ok(UnixStream::connect(PRIVATE_SOCKET)?) } else { handshake() })
-            else {
-                continue;
+            let made = match kind {
+                "connections" => UnixStream::connect(PRIVATE_SOCKET).map_err(Into::into),
+                _ => handshake(),
             };
-            stream.set_nonblocking(true)?;
-            open.push(stream);
+            // Turned away, or out of descriptors of its own: with those that stand it goes on.
+            if let Ok(stream) =
+                made.and_then(|stream| stream.set_nonblocking(true).map(|()| stream).map_err(Into::into))
+            {
+                open.push(stream);
+            }
         }
         for _ in 0..5000 {
             open.retain_mut(|stream| speak(stream, kind, begin.data()));
+            if open.is_empty() {
+                break;
+            }
         }
     }
 }

@@ -71,8 +71,8 @@ pub(super) fn bus_restarts(play: &mut Play) -> Result<Tally> {
 /// The daemon is stopped for so long that logins give up, and goes on.
 pub(super) fn pauses(play: &mut Play) -> Result<Tally> {
     let host = host().start()?;
-    let (whole, sample) = (Duration::from_secs(30), Duration::from_secs(3));
-    let time = if play.rounds(1, 0) == 1 && play.end.is_none() { whole } else { sample };
+    let (whole, short) = (Duration::from_secs(30), Duration::from_secs(3));
+    let time = if play.rounds(1, 0) == 1 && play.lasts(2 * whole) { whole } else { short };
     rounds(play, &host, (3, 1), |play, gate, _| {
         let short = play.random.once_in(2);
         gate.closed_while(|| {

@@ -44,7 +44,10 @@ fn waves(host: &Host, play: &mut Play) -> Result<Tally> {
             break;
         }
         let mut crowd = begin(host, &mut play.random)?;
+        let busy = host.process("countersignd")?.cpu()?;
         let took = logins(host, &mut bob, &mut tally);
+        let busy = host.process("countersignd")?.cpu()?.saturating_sub(busy);
+        tally.add("ms of the daemon's processor", u64::try_from(busy.as_millis())?);
         crowd.iter_mut().try_for_each(end)?;
         let took = took?;
         Invariant::HeldUp.holds(took < QUICK, || format!("1 of 100 logins took {took:?} beside hostile users"))?;
@@ -67,7 +70,7 @@ fn begin(host: &Host, random: &mut Random) -> Result<Vec<Child>> {
     let seeds = [0; 2].map(|_| random.number().to_string());
     let commands: [(&str, Vec<&str>); 9] = [
         ("mallory", vec![SOCKET, "flood", "begin", "16"]),
-        ("trudy", vec![SOCKET, "flood", "connections", "10000"]),
+        ("trudy", vec!["prlimit", "--nofile=12000", SOCKET, "flood", "connections", "10000"]),
         ("eve", vec![SOCKET, "flood", "slow", "16"]),
         ("oscar", vec![SOCKET, "hold", "half", "400"]),
         ("sybil", vec![SOCKET, "hold", "giant", "400"]),
