@@ -143,6 +143,8 @@ pub(super) fn power_cuts(play: &mut Play) -> Result<Tally> {
     let mut tally = Tally::default();
     let rounds = play.rounds(40, 2);
     let mut fobs = [Fob::import(&host, "alice", 90)?, Fob::import(&host, "bob", 91)?];
+    // What was before is on the disk; a copy that knew nobody would refuse every code.
+    host.run(&["sync"])?.success()?;
     let mut round = 0;
     while (round < rounds || play.end.is_some()) && play.goes_on() {
         round += 1;

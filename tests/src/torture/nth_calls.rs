@@ -11,6 +11,8 @@ use crate::{Fault, Host, Random, Stack, faults::Injection};
 
 /// Calls that a second run of an operation may have beyond the first.
 const SLACK: u32 = 2;
+/// Of an operation with more calls than twice this, so many at each end are played.
+const ENDS: u32 = 60;
 /// System calls on sockets, and what befalls them.
 const SOCKET_CALLS: [(&str, &str); 12] = [
     ("accept4", "EMFILE"),
@@ -43,7 +45,7 @@ pub(super) fn files(play: &mut Play) -> Result<Tally> {
     let mut cases = Vec::new();
     for (index, operation) in operations.iter_mut().enumerate() {
         let calls = count(&mut scene, operation.as_mut())?;
-        cases.extend(pairs(index, &Fault::OF_FILES, calls + SLACK));
+        cases.extend(pairs(index, &Fault::OF_FILES, &numbers(calls + SLACK, &mut play.random)));
     }
     let mut tally = Tally::default();
     tally.add("cases in all", cases.len() as u64);
@@ -71,7 +73,7 @@ pub(super) fn sockets(play: &mut Play) -> Result<Tally> {
     let mut cases = Vec::new();
     for index in 0..operations.len() {
         // How many of each there are is seen when it happens: a case that is not reached costs little.
-        cases.extend(pairs(index, &SOCKET_CALLS, 6));
+        cases.extend(pairs(index, &SOCKET_CALLS, &(1..=6).collect::<Vec<u32>>()));
     }
     let mut tally = Tally::default();
     tally.add("cases in all", cases.len() as u64);
@@ -122,8 +124,19 @@ fn allocation(random: &mut Random) -> u32 {
     u32::try_from(random.below(most)).unwrap_or_default() + 1
 }
 
-fn pairs<F: Copy>(operation: usize, faults: &[F], calls: u32) -> Vec<Case<F>> {
-    faults.iter().flat_map(|fault| (1..=calls).map(|nth| Case { operation, fault: *fault, nth })).collect()
+/// All numbers of calls; of very many, the first, the last and some between. The first start writes thousands of equal
+/// pages.
+fn numbers(calls: u32, random: &mut Random) -> Vec<u32> {
+    if calls <= 2 * ENDS {
+        return (1..=calls).collect();
+    }
+    let between = usize::try_from(calls - 2 * ENDS).unwrap_or_default();
+    let some = (0..ENDS / 2).map(|_| ENDS + 1 + u32::try_from(random.below(between)).unwrap_or_default());
+    (1..=ENDS).chain(some).chain(calls - ENDS + 1..=calls).collect()
+}
+
+fn pairs<F: Copy>(operation: usize, faults: &[F], numbers: &[u32]) -> Vec<Case<F>> {
+    faults.iter().flat_map(|fault| numbers.iter().map(|nth| Case { operation, fault: *fault, nth: *nth })).collect()
 }
 
 /// The calls of an operation that meets no fault.
