@@ -143,14 +143,14 @@ pub(super) fn power_cuts(play: &mut Play) -> Result<Tally> {
     let mut tally = Tally::default();
     let rounds = play.rounds(40, 2);
     let mut fobs = [Fob::import(&host, "alice", 90)?, Fob::import(&host, "bob", 91)?];
-    // What was before is on the disk; a copy that knew nobody would refuse every code.
-    host.run(&["sync"])?.success()?;
     let mut round = 0;
     while (round < rounds || play.end.is_some()) && play.goes_on() {
         round += 1;
         // Making codes takes longer than using them.
         fobs.iter_mut().try_for_each(|fob| fob.code().map(drop))?;
         let moment = Duration::from_micros(play.random.below(100_000) as u64);
+        // What was before is on the disk: a copy that knew nobody, or were far behind, would refuse every code.
+        host.run(&["sync"])?.success()?;
         let (spent, image) = under_load(&host, &mut fobs, moment)?;
         let copy = std::env::temp_dir().join(format!("countersign-power-{}", std::process::id()));
         fs::write(&copy, image)?;
@@ -164,7 +164,7 @@ pub(super) fn power_cuts(play: &mut Play) -> Result<Tally> {
     Ok(tally)
 }
 
-/// The last code of each that was answered before the disk was read, and the disk.
+/// The first and the last code of each that were answered before the disk was read, and the disk.
 type Cut = (Vec<(String, String)>, Vec<u8>);
 
 /// The disk as it is while the daemon does nothing: what it had written and not synced is not in it.
@@ -191,16 +191,16 @@ fn under_load(host: &Host, fobs: &mut [Fob], moment: Duration) -> Result<Cut> {
         let people: Vec<_> = fobs
             .iter_mut()
             .map(|fob| {
-                scope.spawn(move || -> Result<Option<(String, String)>> {
+                scope.spawn(move || -> Result<Vec<(String, String)>> {
                     let client = host.private_socket()?;
-                    let mut before = None;
+                    let mut before = Vec::new();
                     loop {
                         let code = fob.code()?;
                         let verdict = client.verify(fob.user(), &code);
                         Invariant::RightCodeRefused.holds(verdict == Verdict::Granted, || format!("{verdict:?}"))?;
                         answered.fetch_add(1, Ordering::SeqCst);
                         if !cut.load(Ordering::SeqCst) {
-                            before = Some((fob.user().to_owned(), code));
+                            before.push((fob.user().to_owned(), code));
                         } else if over.load(Ordering::SeqCst) {
                             return Ok(before);
                         }
@@ -215,7 +215,9 @@ fn under_load(host: &Host, fobs: &mut [Fob], moment: Duration) -> Result<Cut> {
         over.store(true, Ordering::SeqCst);
         let mut spent = Vec::new();
         for person in people {
-            spent.extend(person.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            let before = person.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            // The first one would let in if nothing had reached the disk, the last one if that one had not.
+            spent.extend(before.first().into_iter().chain(before.last()).cloned());
         }
         Ok((spent, image?))
     })
