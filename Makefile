@@ -105,10 +105,10 @@ test-packages: deb rpm
 test-reproducible: deb
 	@packaging/dev/reproduce "$(PACKAGES)"
 
-# 200 rounds, or as many as begin within SECONDS; SEED plays a plan again.
-torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEED=N for the same plan
+# Every case, or as many as fit into SECONDS; SEED plays the cases of an earlier run, PLAN one plan (docs/testing.md).
+torture: deps build ## Break everything around the daemon (SECONDS=600, SEED=N, PLAN=NAME)
 	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
-	    $(if $(SECONDS),--seconds $(SECONDS),--rounds 200)
+	    $(if $(PLAN),--plan $(PLAN)) $(if $(SECONDS),--seconds $(SECONDS),--whole)
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo

@@ -211,6 +211,7 @@ async fn serve_until_told(
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();
+    hardening::release_freed_memory();
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
@@ -242,21 +243,19 @@ fn watchdog() -> Duration {
     sd_notify::watchdog_enabled().map_or(PRUNE, |allowed| (allowed / 2).max(Duration::from_millis(1)))
 }
 
-/// Notices when the logins of a while have ended.
+/// Notices while nobody logs in.
 #[derive(Default)]
 struct Idleness {
     decided: u64,
-    released: bool,
 }
 
 impl Idleness {
-    /// Gives back the pages that logins used, once nobody logged in between two looks.
+    /// Gives back the pages and the memory that logins used, or the look itself, where nobody logged in between two looks.
     fn look(&mut self, decided: u64) {
-        let idle = self.decided == decided;
-        if idle && !self.released {
+        if self.decided == decided {
             hardening::release_code_pages();
+            hardening::release_freed_memory();
         }
-        self.released = idle;
         self.decided = decided;
     }
 }

@@ -277,6 +277,8 @@ impl Service {
         for event in coalesced {
             self.record(event).await;
         }
+        // A full disk is noticed although nobody logs in. A store that fails says so in syslog by itself.
+        let _ = self.store().ping().await;
     }
 
     /// Asks for a code, if there is still room for another verification.

@@ -15,6 +15,7 @@ pub mod home;
 pub mod inspection;
 pub mod key;
 pub mod renewal;
+mod reserve;
 mod row;
 mod schema;
 pub(crate) mod seal;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement};
 use verifier::{RecoveryKey, WallTime};
@@ -124,15 +124,16 @@ pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), Stor
     check_key(&connection, &keys)?;
     schema::migrate(&connection)?;
     connection.execute_batch("COMMIT")?;
-    checkpoint(&connection)?;
+    checkpoint(&connection, "RESTART")?;
     let audit = AuditKey::new(sealed_key(&connection, &keys, "audit")?);
     let recovery = RecoveryKey(**sealed_key(&connection, &keys, "recovery")?);
     Ok((connection, Vault { keys, audit, recovery }))
 }
 
-/// Writes everything into the database itself and empties the write-ahead log.
-pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+/// Writes everything into the database itself. `TRUNCATE` then empties the write-ahead log; with `RESTART` it keeps its
+/// blocks, which a full disk would not give back, and is begun anew.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
     if busy != 0 {
         return Err(StoreError::Unavailable("the write-ahead log is in use".to_owned()));
     }
@@ -221,7 +222,7 @@ pub(super) struct Session<'c> {
     accounts: Accounts<'c>,
     trail: Trail<'c>,
     marks: Marks<'c>,
-    warm: Warm,
+    warm: Warm<Found>,
     records: Vec<AuditRecord>,
     trouble: Option<String>,
 }
@@ -251,7 +252,7 @@ impl<'c> Session<'c> {
                 undo: connection.prepare("ROLLBACK TO decision")?,
                 count: connection.prepare("UPDATE store SET unchanged = unchanged + 1")?,
             },
-            warm: Warm::default(),
+            warm: Warm::new(),
             records: Vec::new(),
             trouble,
         })
@@ -323,14 +324,9 @@ impl<'c> Session<'c> {
         Ok(None)
     }
 
-    /// Whether nothing is kept of what logins began with.
-    pub(super) fn is_cold(&self) -> bool {
-        self.warm.is_empty()
-    }
-
-    /// Forgets what logins began with.
-    pub(super) fn cool(&mut self) {
-        self.warm.clear();
+    /// Forgets logins that began some time ago. Tells when the next one is to be forgotten, if there is any.
+    pub(super) fn cool(&mut self) -> Option<Instant> {
+        self.warm.cool(Instant::now())
     }
 
     /// Reads up to `limit` records, altered ones too, by what is wrong with them.

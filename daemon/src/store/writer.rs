@@ -13,9 +13,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
 use super::key::MasterKey;
+use super::reserve::Reserve;
 use super::seal::Keys;
 use super::sqlite::{self, Session, Trouble, Vault};
-use super::warm::KEPT;
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
 
@@ -206,16 +206,18 @@ impl Writer {
     /// not go on, and whoever installs the panic hook ends the process.
     pub(super) async fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
-        let mut open = Some(first);
+        let mut reserve = Reserve::new(&self.state, self.syslog.clone());
+        let mut open = self.keep_room(first, &mut reserve);
         while let Some(batch) = self.queue.take().await {
-            let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
+            let reopened = || self.reopen().inspect(|_| reserve.keep_log());
+            let (connection, vault) = match open.take().map_or_else(reopened, Ok) {
                 Ok(open) => open,
                 Err(error) => {
                     refuse(batch, &error);
                     continue;
                 }
             };
-            match self.work(&connection, &vault, batch).await {
+            match self.work(&connection, &vault, batch, &mut reserve).await {
                 Pause::Closed => {
                     self.finish(connection);
                     break;
@@ -232,7 +234,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    async fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    async fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>, reserve: &mut Reserve) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -252,6 +254,10 @@ impl Writer {
                     for record in records {
                         self.syslog.line(record.event.severity(), record.line());
                     }
+                    if let Err(error) = reserve.look(connection) {
+                        self.syslog.note(Severity::Error, &format!("store: {error}"));
+                        return Pause::Broken;
+                    }
                 }
                 Err(error) => {
                     let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
@@ -269,15 +275,26 @@ impl Writer {
         }
     }
 
-    /// The next batch. Where none comes for a while, what logins began with is forgotten.
+    /// The next batch. What logins began with is forgotten after a while, whatever comes meanwhile.
     async fn next(&self, session: &mut Session<'_>) -> Option<Vec<Job>> {
-        if !session.is_cold() {
-            match tokio::time::timeout(KEPT, self.queue.take()).await {
-                Ok(next) => return next,
-                Err(_) => session.cool(),
+        loop {
+            let Some(until) = session.cool() else { return self.queue.take().await };
+            if let Ok(next) = tokio::time::timeout_at(until.into(), self.queue.take()).await {
+                return next;
             }
         }
-        self.queue.take().await
+    }
+
+    /// Keeps room for a full disk before the first login comes; where that fails, the connection is given up.
+    fn keep_room(&self, open: (Connection, Vault), reserve: &mut Reserve) -> Option<(Connection, Vault)> {
+        reserve.keep_log();
+        match reserve.look(&open.0) {
+            Ok(()) => Some(open),
+            Err(error) => {
+                self.syslog.note(Severity::Error, &format!("store: {error}"));
+                None
+            }
+        }
     }
 
     fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
@@ -290,7 +307,7 @@ impl Writer {
     }
 
     fn finish(&self, connection: Connection) {
-        let closed = sqlite::checkpoint(&connection)
+        let closed = sqlite::checkpoint(&connection, "TRUNCATE")
             .and_then(|()| connection.close().map_err(|(_, error)| StoreError::from(error)));
         if let Err(error) = closed {
             self.syslog.note(Severity::Warning, &format!("store: at its closing: {error}; the next start recovers it"));
