@@ -30,7 +30,7 @@ NATIVE := $(abspath $(TARGET))/native
 
 .PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
     test-reproducible torture demo clean
-.PHONY: bench bench-deps bench-profile fuzz fuzz-short coverage mutants
+.PHONY: histories bench bench-deps bench-profile fuzz fuzz-short coverage mutants
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,7 +76,7 @@ test: deps lint build test-units test-scenarios test-packages fuzz-short ## All 
 
 # An import of so many accounts.
 test-all: export SCENARIO_ACCOUNTS = 100000
-test-all: test test-reproducible ## The same, and the packages on Debian 13 and sid, and built twice
+test-all: test test-reproducible histories ## The same, 10,000 histories, and the packages on Debian 13 and sid, and built twice
 	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
 
 test-fast: ## The tiers that need no scratch host, for every save
@@ -109,6 +109,11 @@ test-reproducible: deb
 torture: deps build ## Break everything around the daemon (SECONDS=600, SEED=N, PLAN=NAME)
 	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
 	    $(if $(PLAN),--plan $(PLAN)) $(if $(SECONDS),--seconds $(SECONDS),--whole)
+
+# Some hundred of them are part of `make test`.
+histories: deps ## Accounts' histories, by the daemon and by a plain reference (HISTORIES=10000, SEED=N for others)
+	COUNTERSIGN_HISTORIES=$(or $(HISTORIES),10000) $(if $(SEED),COUNTERSIGN_SEED=$(SEED)) \
+	    $(CARGO) test --locked --release --workspace --exclude pam-module --test histories -- --nocapture
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
