@@ -110,9 +110,9 @@ torture: deps build ## Break everything around the daemon (SECONDS=600, SEED=N, 
 	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
 	    $(if $(PLAN),--plan $(PLAN)) $(if $(SECONDS),--seconds $(SECONDS),--whole)
 
-# Some hundred of them are part of `make test`.
-histories: deps ## Accounts' histories, by the daemon and by a plain reference (HISTORIES=10000, SEED=N for others)
-	COUNTERSIGN_HISTORIES=$(or $(HISTORIES),10000) $(if $(SEED),COUNTERSIGN_SEED=$(SEED)) \
+# Some hundred of them, and one kill, are part of `make test`.
+histories: deps ## Accounts' histories beside a plain reference, and every order of two logins and two kills (HISTORIES=N, SEED=N)
+	COUNTERSIGN_HISTORIES=$(or $(HISTORIES),10000) COUNTERSIGN_KILLS=2 $(if $(SEED),COUNTERSIGN_SEED=$(SEED)) \
 	    $(CARGO) test --locked --release --workspace --exclude pam-module --test histories -- --nocapture
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind

@@ -14,12 +14,15 @@
 )]
 
 mod action;
+mod interleavings;
 mod play;
 mod reference;
 mod world;
 
+use std::cell::RefCell;
 use std::env;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -33,7 +36,7 @@ const SEED: u64 = 6238;
 
 #[test]
 fn every_history_goes_as_the_reference_says() {
-    let Some(clock) = env::var_os(CLOCK).map(PathBuf::from) else { return again() };
+    let Some(clock) = clock() else { return again("every_history_goes_as_the_reference_says") };
     let count = number("COUNTERSIGN_HISTORIES").map_or(USUAL, |count| count.try_into().unwrap());
     let seed = number("COUNTERSIGN_SEED").unwrap_or(SEED);
     let config = Config {
@@ -42,26 +45,44 @@ fn every_history_goes_as_the_reference_says() {
         rng_seed: RngSeed::Fixed(seed),
         ..Config::with_cases(count)
     };
-    let mut tally = play::Tally::default();
-    let mut runner = TestRunner::new(config);
-    let tallied = std::cell::RefCell::new(&mut tally);
-    let played = runner.run(&action::histories(), |history| play::play(&clock, &history, &mut tallied.borrow_mut()));
+    let tally = RefCell::new(play::Tally::default());
+    let played = TestRunner::new(config)
+        .run(&action::histories(), |history| play::play(&clock, &history, &mut tally.borrow_mut()));
     if let Err(failure) = played {
         panic!("seed {seed}: {failure}");
     }
-    let mut out = std::io::stdout().lock();
-    std::io::Write::write_fmt(&mut out, format_args!("seed {seed}, {count} histories: {tally:?}\n")).unwrap();
+    say(&format!("seed {seed}, {count} histories: {:?}", tally.into_inner()));
+}
+
+/// With two kills where `COUNTERSIGN_KILLS` says so.
+#[test]
+fn no_order_of_two_logins_and_a_kill_lets_one_code_in_twice_or_loses_what_was_answered() {
+    let Some(clock) = clock() else {
+        return again("no_order_of_two_logins_and_a_kill_lets_one_code_in_twice_or_loses_what_was_answered");
+    };
+    let kills = number("COUNTERSIGN_KILLS").map_or(1, |kills| kills.try_into().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for pair in interleavings::PAIRS {
+        let found = runtime.block_on(interleavings::search(&clock, pair, kills));
+        say(&format!("{pair:?}: {} states, reached in {} runs", found.states, found.runs));
+        assert!(found.states > 50, "there must be more states than that");
+    }
+}
+
+/// The file with the time, where this process runs under libfaketime.
+fn clock() -> Option<PathBuf> {
+    env::var_os(CLOCK).map(PathBuf::from)
 }
 
 /// Runs this very test with a wall clock that it sets itself. The other clocks go on as they do.
-fn again() {
+fn again(test: &str) {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", env::consts::ARCH);
-    assert!(std::path::Path::new(&library).exists(), "libfaketime is missing: packaging/dev/install-dependencies");
+    assert!(Path::new(&library).exists(), "libfaketime is missing: packaging/dev/install-dependencies");
     let clock = folder.path().join("clock");
     std::fs::write(&clock, "2027-01-15 08:00:00").unwrap();
     let status = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "every_history_goes_as_the_reference_says", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .envs([("LD_PRELOAD", library.as_str()), ("TZ", "UTC")])
         .envs([("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("FAKETIME_NO_CACHE", "1")])
         .envs([(CLOCK, &clock), ("FAKETIME_TIMESTAMP_FILE", &clock)])
@@ -71,4 +92,8 @@ fn again() {
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
+fn say(what: &str) {
+    writeln!(std::io::stdout().lock(), "{what}").unwrap();
 }

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use daemon::audit::{Kind, Outcome as Told};
-use dbus_api::{EnrollmentSummary, Error, ImportOutcome, ImportRecord};
+use dbus_api::{EnrollmentSummary, Error, ImportOutcome};
 use proptest::prelude::*;
 use tokio::runtime::Builder;
 
 use crate::action::{Action, History, KNOWN, NAMES, SCRATCH_CODES, Typed};
-use crate::reference::{FIRST_COUNTER, Limits, Model, Outcome, Person, Truth};
+use crate::reference::{Limits, Model, Outcome, Person, Truth};
 use crate::world::World;
 
 /// For how long scratch codes open anything after their import, in seconds.
@@ -168,18 +168,9 @@ impl Play<'_> {
     async fn import(&mut self, name: &'static str, model: Model) -> Result<(), TestCaseError> {
         let ends = self.world.now + SCRATCH_CODES_LAST;
         let has_scratch_codes = model == Model(0);
-        let mut record = ImportRecord::new(name, model.secret());
-        record.kind = if model.period().is_some() { "totp" } else { "hotp" }.into();
-        record.algorithm = model.algorithm().into();
-        record.digits = model.digits();
-        record.period = model.period().unwrap_or_default().try_into().unwrap();
-        record.counter = FIRST_COUNTER;
-        record.scratch_codes = has_scratch_codes.then(|| SCRATCH_CODES.to_vec());
-        record.scratch_codes_until = Some(ends);
-        let result = self.world.admin().import(&[record]).await.unwrap().remove(0);
-        let outcome = ImportOutcome::from_number(result.outcome).unwrap();
-        prop_assert!(matches!(outcome, ImportOutcome::Added | ImportOutcome::Present), "{result:?}");
         let scratch_codes = if has_scratch_codes { &SCRATCH_CODES[..] } else { &[] };
+        let outcome = self.world.import(name, model, scratch_codes, SCRATCH_CODES_LAST).await;
+        prop_assert!(matches!(outcome, ImportOutcome::Added | ImportOutcome::Present), "{outcome:?}");
         for truth in &mut self.truths {
             truth.people.entry(name).or_default().import(model, scratch_codes, ends);
         }

@@ -2,6 +2,7 @@
 //! clock that stands still between two actions, and ends of every kind.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,16 +13,24 @@ use daemon::caller::{Caller, ConnectionKey, Source};
 use daemon::config::Config;
 use daemon::service::Service;
 use daemon::store::{DATABASE, MasterKey, Store};
-use dbus_api::{Action, AdminProxy, Denial, EnrollmentProxy, EnrollmentSummary, Error, Origin, Step, VerifierProxy};
+use dbus_api::{
+    Action, AdminProxy, Denial, EnrollmentProxy, EnrollmentSummary, Error, ImportOutcome, ImportRecord, Origin, Step,
+    VerifierProxy,
+};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::{Connection, Guid};
 
-use crate::reference::{Limits, Outcome};
+use crate::reference::{FIRST_COUNTER, Limits, Model, Outcome};
 
 /// The write-ahead log's file in the state directory.
 const LOG: &str = "store.sqlite-wal";
+/// The master key's.
+const KEY: &str = "master.key";
+
+/// One page and what stands before it in the write-ahead log (SQLite's file format, section 4.1).
+const FRAME: usize = 4096 + 24;
 
 /// When every history begins, in seconds since the epoch.
 pub(crate) const BEGINNING: u64 = 1_800_000_000;
@@ -37,6 +46,7 @@ pub(crate) struct World {
 }
 
 struct Daemon {
+    service: Service,
     store: Store,
     root: Peer,
 }
@@ -50,6 +60,7 @@ struct Peer {
 }
 
 /// What is on the disk at one moment.
+#[derive(Clone)]
 pub(crate) struct Disk {
     database: Vec<u8>,
     log: Vec<u8>,
@@ -58,6 +69,15 @@ pub(crate) struct Disk {
 impl World {
     /// With an empty store. `clock` is the file that libfaketime reads.
     pub(crate) async fn begin(clock: &Path, limits: &Limits) -> Self {
+        Self::start(clock, limits, None).await
+    }
+
+    /// With what another one left on its disk, and its key.
+    pub(crate) async fn go_on(clock: &Path, limits: &Limits, key: &[u8], disk: &Disk) -> Self {
+        Self::start(clock, limits, Some((key, disk))).await
+    }
+
+    async fn start(clock: &Path, limits: &Limits, left: Option<(&[u8], &Disk)>) -> Self {
         // In memory: what is tested is what is written, not how fast.
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let Limits { failures, window, locks, disable_after } = limits;
@@ -71,6 +91,9 @@ impl World {
         set_clock(clock, BEGINNING);
         let state = folder.path().join("state-0");
         make_private(&state);
+        if let Some((key, disk)) = left {
+            disk.put(key, &state);
+        }
         let daemon = Daemon::start(&folder.path().join("countersign.toml"), &state).await;
         Self { folder, generation: 0, daemon, clock: clock.to_owned(), now: BEGINNING, begun: Instant::now() }
     }
@@ -101,13 +124,11 @@ impl World {
 
     /// Goes on with a disk that a daemon left behind.
     pub(crate) async fn crash(&mut self, disk: Disk) {
-        let old = self.state();
+        let (old, key) = (self.state(), self.key());
         self.generation += 1;
         let new = self.state();
         make_private(&new);
-        fs::copy(old.join("master.key"), new.join("master.key")).unwrap();
-        write_private(&new.join(DATABASE), &disk.database);
-        write_private(&new.join(LOG), &disk.log);
+        disk.put(&key, &new);
         self.daemon.store.close().await;
         self.daemon = Daemon::start(&self.config(), &new).await;
         fs::remove_dir_all(old).unwrap();
@@ -117,6 +138,25 @@ impl World {
     pub(crate) fn disk(&self) -> Disk {
         let read = |name| fs::read(self.state().join(name)).unwrap_or_default();
         Disk { database: read(DATABASE), log: read(LOG) }
+    }
+
+    /// The master key's file.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        fs::read(self.state().join(KEY)).unwrap()
+    }
+
+    /// Imports an authenticator with scratch codes, which open nothing any more after so many seconds.
+    pub(crate) async fn import(&self, name: &str, model: Model, scratch_codes: &[u32], last: u64) -> ImportOutcome {
+        let mut record = ImportRecord::new(name, model.secret());
+        record.kind = if model.period().is_some() { "totp" } else { "hotp" }.into();
+        record.algorithm = model.algorithm().into();
+        record.digits = model.digits();
+        record.period = model.period().unwrap_or_default().try_into().unwrap();
+        record.counter = FIRST_COUNTER;
+        record.scratch_codes = (!scratch_codes.is_empty()).then(|| scratch_codes.to_vec());
+        record.scratch_codes_until = Some(self.now + last);
+        let result = self.daemon.root.admin.import(&[record]).await.unwrap().remove(0);
+        ImportOutcome::from_number(result.outcome).unwrap()
     }
 
     /// One login with one reply.
@@ -153,6 +193,19 @@ impl World {
         }
     }
 
+    /// The way of a login, step by step.
+    pub(crate) fn verifier(&self) -> &VerifierProxy<'static> {
+        &self.daemon.root.verifier
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.daemon.store
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        &self.daemon.service
+    }
+
     pub(crate) fn admin(&self) -> &AdminProxy<'static> {
         &self.daemon.root.admin
     }
@@ -187,7 +240,7 @@ impl Daemon {
         let (key, _) = MasterKey::load(None, state).unwrap();
         let store = Store::open(state, key, syslog).unwrap();
         let service = Service::new(config.to_owned(), Config::load(config).unwrap(), store.clone()).unwrap();
-        Self { store, root: Peer::connect(service).await }
+        Self { service: service.clone(), store, root: Peer::connect(service).await }
     }
 }
 
@@ -214,22 +267,46 @@ impl Peer {
 }
 
 impl Disk {
+    fn put(&self, key: &[u8], state: &Path) {
+        let files = [(KEY, key, 0o400), (DATABASE, &self.database, 0o600), (LOG, &self.log, 0o600)];
+        for (name, bytes, mode) in files {
+            fs::write(state.join(name), bytes).unwrap();
+            fs::set_permissions(state.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
     /// What is there where the writing of the log from this to `later` was cut short after a share of what changed, in
     /// 1/256; `None` where the database itself was written meanwhile, so that there is no such moment.
     pub(crate) fn torn(&self, later: &Self, share: u8) -> Option<Self> {
+        let changed = self.changed(later)?;
+        Some(self.cut(later, changed.start + changed.len() * usize::from(share) / 256))
+    }
+
+    /// The same for each frame of the log: before it, within it, and before its last byte.
+    pub(crate) fn cuts(&self, later: &Self) -> Vec<Self> {
+        let Some(changed) = self.changed(later) else { return Vec::new() };
+        let frames = changed.clone().step_by(FRAME);
+        let cuts = frames.flat_map(|frame| [frame, frame + FRAME / 2, frame + FRAME - 1]);
+        cuts.filter(|cut| *cut < changed.end).map(|cut| self.cut(later, cut)).collect()
+    }
+
+    /// The bytes of the log that became others; `None` where the database did, too.
+    fn changed(&self, later: &Self) -> Option<Range<usize>> {
         if self.database != later.database {
             return None;
         }
         let differs = |index: &usize| self.log.get(*index) != later.log.get(*index);
-        let changed = (0..later.log.len()).find(differs)?..(0..later.log.len()).rfind(differs)? + 1;
-        let cut = changed.start + changed.len() * usize::from(share) / 256;
-        let rest = self.log.get(cut..).unwrap_or_default();
-        Some(Self { database: self.database.clone(), log: [&later.log[..cut], rest].concat() })
+        Some((0..later.log.len()).find(differs)?..(0..later.log.len()).rfind(differs)? + 1)
+    }
+
+    fn cut(&self, later: &Self, at: usize) -> Self {
+        let rest = self.log.get(at..).unwrap_or_default();
+        Self { database: self.database.clone(), log: [&later.log[..at], rest].concat() }
     }
 }
 
 /// As far as whoever logs in may know it.
-fn outcome(step: &Step) -> Outcome {
+pub(crate) fn outcome(step: &Step) -> Outcome {
     match (step.action().unwrap(), step.details.denial()) {
         (Action::Granted, _) => Outcome::Granted,
         (Action::Denied, Denial::Refused) => Outcome::Refused,
@@ -251,9 +328,4 @@ fn set_clock(clock: &Path, now: u64) {
 fn make_private(directory: &Path) {
     fs::create_dir(directory).unwrap();
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-fn write_private(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
