@@ -30,7 +30,7 @@ NATIVE := $(abspath $(TARGET))/native
 
 .PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
     test-reproducible torture demo clean
-.PHONY: histories bench bench-deps bench-profile fuzz fuzz-short coverage mutants
+.PHONY: histories planted bench bench-deps bench-profile fuzz fuzz-short coverage mutants
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,7 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	@packaging/dev/planted --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 	    $(CARGO) deny --all-features check licenses bans sources; \
 	else \
@@ -76,7 +77,7 @@ test: deps lint build test-units test-scenarios test-packages fuzz-short ## All 
 
 # An import of so many accounts.
 test-all: export SCENARIO_ACCOUNTS = 100000
-test-all: test test-reproducible histories ## The same, 10,000 histories, and the packages on Debian 13 and sid, and built twice
+test-all: test test-reproducible histories planted ## The same, 10,000 histories, planted mistakes, and the packages on Debian 13 and sid, and built twice
 	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
 
 test-fast: ## The tiers that need no scratch host, for every save
@@ -114,6 +115,10 @@ torture: deps build ## Break everything around the daemon (SECONDS=600, SEED=N, 
 histories: deps ## Accounts' histories beside a plain reference, and every order of two logins and two kills (HISTORIES=N, SEED=N)
 	COUNTERSIGN_HISTORIES=$(or $(HISTORIES),10000) COUNTERSIGN_KILLS=2 $(if $(SEED),COUNTERSIGN_SEED=$(SEED)) \
 	    $(CARGO) test --locked --release --workspace --exclude pam-module --test histories -- --nocapture
+
+# Whether they still apply is part of `make lint`.
+planted: deps build ## Plant mistakes in the daemon and the module; torture must find each by its name (PLANTED=name)
+	@packaging/dev/planted "$(STAGE)" "$(abspath $(TARGET))/release/torture" "$(abspath $(TARGET))/planted" $(PLANTED)
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
