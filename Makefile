@@ -146,7 +146,7 @@ fuzz-short: ## Fuzz every target for some seconds: part of make test
 	@echo "== Tier 6: fuzzing, $(FUZZ_SHORT_SECONDS) s a target"
 	@fuzz/run $(FUZZ_SHORT_SECONDS)
 
-coverage: ## Which lines of the rules the tests run: at least 98 %; pages in target/coverage
+coverage: ## Which lines of the rules the tests run: at least 98 %, and every branch of throttling and reuse; pages in target/coverage
 	@packaging/dev/install-dependencies llvm-19
 	@packaging/dev/coverage "$(abspath $(TARGET))/coverage"
 
