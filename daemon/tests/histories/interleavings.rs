@@ -95,6 +95,7 @@ struct Beginning<'a> {
     key: Vec<u8>,
     disk: Disk,
     replies: [String; 2],
+    fine: bool,
 }
 
 struct Run<'a> {
@@ -107,6 +108,8 @@ struct Run<'a> {
     /// The record as it was before they came.
     before: String,
     kills: usize,
+    /// Whether a commit is cut at more moments.
+    fine: bool,
     /// How many moments the commit that waits has at which it can be cut.
     cuts: usize,
     /// The grants that the daemon answered with, heard or not.
@@ -120,9 +123,9 @@ struct Hold {
     decision: JoinHandle<Result<(), StoreError>>,
 }
 
-/// Searches all states of a pair, with so many kills at most.
+/// Searches all states of a pair, with so many kills at most; with more than one, commits are cut at more moments.
 pub(crate) async fn search(clock: &Path, pair: Pair, kills: usize) -> Found {
-    let beginning = Beginning::of(clock, pair).await;
+    let beginning = Beginning::of(clock, pair, kills > 1).await;
     let mut seen = HashSet::new();
     let mut found = Found::default();
     let mut paths = vec![Vec::new()];
@@ -147,7 +150,7 @@ pub(crate) async fn search(clock: &Path, pair: Pair, kills: usize) -> Found {
 }
 
 impl<'a> Beginning<'a> {
-    async fn of(clock: &'a Path, pair: Pair) -> Self {
+    async fn of(clock: &'a Path, pair: Pair, fine: bool) -> Self {
         let limits = Limits { failures: 2, window: 300, locks: vec![30], disable_after: 50 };
         let world = World::begin(clock, &limits).await;
         let model = Model(match pair {
@@ -173,7 +176,7 @@ impl<'a> Beginning<'a> {
         };
         let (key, disk) = (world.key(), world.disk());
         world.end().await;
-        Self { clock, limits, key, disk, replies }
+        Self { clock, limits, key, disk, replies, fine }
     }
 
     async fn run(&self) -> Run<'_> {
@@ -186,6 +189,7 @@ impl<'a> Beginning<'a> {
             hold: None,
             before: String::new(),
             kills: 0,
+            fine: self.fine,
             cuts: 0,
             granted: [0, 0],
         }
@@ -236,7 +240,7 @@ impl Run<'_> {
                 let after = self.world.disk();
                 // What that daemon answered, it answered after the moment at which it is killed.
                 self.granted = granted;
-                self.kill(before.cuts(&after).remove(which)).await;
+                self.kill(before.cuts(&after, self.fine).remove(which)).await;
             }
         }
     }
@@ -327,7 +331,7 @@ impl Run<'_> {
     async fn count_cuts(&mut self) {
         let before = self.world.disk();
         self.commit().await;
-        self.cuts = before.cuts(&self.world.disk()).len();
+        self.cuts = before.cuts(&self.world.disk(), self.fine).len();
     }
 
     /// What there is, without what is made anew in every run.

@@ -24,6 +24,8 @@ use zbus::{Connection, Guid};
 
 use crate::reference::{FIRST_COUNTER, Limits, Model, Outcome};
 
+/// The folder beside the clock on which all states lie.
+pub(crate) const DISK: &str = "disk";
 /// The write-ahead log's file in the state directory.
 const LOG: &str = "store.sqlite-wal";
 /// The master key's.
@@ -78,8 +80,7 @@ impl World {
     }
 
     async fn start(clock: &Path, limits: &Limits, left: Option<(&[u8], &Disk)>) -> Self {
-        // In memory: what is tested is what is written, not how fast.
-        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let folder = tempfile::tempdir_in(clock.with_file_name(DISK)).unwrap();
         let Limits { failures, window, locks, disable_after } = limits;
         let locks: Vec<String> = locks.iter().map(|lock| format!("\"{lock}s\"")).collect();
         let config = format!(
@@ -282,12 +283,15 @@ impl Disk {
         Some(self.cut(later, changed.start + changed.len() * usize::from(share) / 256))
     }
 
-    /// The same for each frame of the log: before it, within it, and before its last byte.
-    pub(crate) fn cuts(&self, later: &Self) -> Vec<Self> {
+    /// The same within each frame of the log and before the last byte; where it shall be `fine`, also before each frame and
+    /// before its last byte.
+    pub(crate) fn cuts(&self, later: &Self, fine: bool) -> Vec<Self> {
         let Some(changed) = self.changed(later) else { return Vec::new() };
+        let within = if fine { vec![0, FRAME / 2, FRAME - 1] } else { vec![FRAME / 2] };
         let frames = changed.clone().step_by(FRAME);
-        let cuts = frames.flat_map(|frame| [frame, frame + FRAME / 2, frame + FRAME - 1]);
-        cuts.filter(|cut| *cut < changed.end).map(|cut| self.cut(later, cut)).collect()
+        let cuts = frames.flat_map(|frame| within.iter().map(move |offset| frame + offset));
+        let cuts = cuts.filter(|cut| *cut < changed.end - 1).chain([changed.end - 1]);
+        cuts.map(|cut| self.cut(later, cut)).collect()
     }
 
     /// The bytes of the log that became others; `None` where the database did, too.
