@@ -97,7 +97,7 @@ impl Life {
             for kill in [false, true] {
                 if kill {
                     self.host.daemon().kill()?;
-                    self.host.start_daemon()?;
+                    self.start_daemon()?;
                 }
                 for code in spelling.iter().chain([&code]) {
                     let again = self.attempt(user, code)?;
@@ -106,7 +106,20 @@ impl Life {
                 }
             }
         }
-        Ok(())
+        for user in ["alice", "bob"] {
+            let failures = self.host.failures(user)?;
+            let what = || format!("{user} presented spent codes and has {failures} failures");
+            Invariant::RightCodeCharged.holds(failures == 0, what)?;
+        }
+        self.old_recovery_codes_are_gone()
+    }
+
+    /// New ones take the old ones back.
+    fn old_recovery_codes_are_gone(&mut self) -> Result<()> {
+        let old = self.phone.recovery_codes.last().context("recovery codes")?.clone();
+        self.host.countersign(&["recovery-codes", "alice", "--yes"])?.success()?;
+        let attempt = self.attempt("alice", &old)?;
+        Invariant::RevokedCodeLetIn.holds(attempt.result != PAM_SUCCESS, || format!("{attempt:?}"))
     }
 
     /// Invariant 1: the daemon is killed the moment its answer is there.
@@ -117,7 +130,7 @@ impl Life {
         for code in &codes {
             let verdict = self.host.private_socket()?.verify("bob", code);
             self.host.daemon().kill()?;
-            self.host.start_daemon()?;
+            self.start_daemon()?;
             Invariant::RightCodeRefused.holds(verdict == Verdict::Granted, || format!("{verdict:?}"))?;
             let again = self.attempt("bob", code)?;
             let what = || format!("the daemon was killed the moment it granted: {again:?}");
@@ -150,7 +163,7 @@ impl Life {
         for failures in 1..=3 {
             self.attempt("alice", &wrong)?;
             self.host.daemon().kill()?;
-            self.host.start_daemon()?;
+            self.start_daemon()?;
             let counted = self.host.failures("alice")?;
             let what = || format!("{counted} failures after {failures} wrong codes");
             Invariant::ChargeLost.holds(counted == failures, what)?;
@@ -194,7 +207,7 @@ impl Life {
         let name = "x\" outcome=granted account=\"forged";
         // Whatever it answers: what it writes counts.
         let _ = self.host.private_socket()?.verify(name, "123456");
-        let told = self.host.logged(&[("caller_uid", "0"), ("service", "scenario")]);
+        let told = self.host.logged(&[("service", "scenario"), ("reason", "unknown-account")]);
         told.map_err(|error| Invariant::AuditBroken.broken(format!("no line about a login: {error:#}")))?;
         let forged = |line: &&crate::Line| line.text.contains("x\" outcome=granted");
         let forged = self.host.syslog().into_iter().find(|line| forged(&line));
@@ -226,7 +239,7 @@ impl Life {
         Invariant::ErrorLetIn.holds(down.result != PAM_SUCCESS, || format!("without a daemon: {down:?}"))?;
         Invariant::ClosedNotClear.holds(down.result == PAM_AUTHINFO_UNAVAIL, || format!("{down:?}"))?;
         self.alter("UPDATE authenticators SET last_step = NULL WHERE account = 'alice'")?;
-        self.host.start_daemon()?;
+        self.start_daemon()?;
         let replayed = self.attempt("alice", &spent)?;
         let what = || format!("a record that was altered on the disk was believed: {replayed:?}");
         Invariant::CodeTwice.holds(replayed.result != PAM_SUCCESS, what)?;
@@ -247,6 +260,10 @@ impl Life {
         let granted = answer.as_ref().is_ok_and(|step| step.action() == Some(Action::Granted));
         let what = || format!("asked by {step:?}, it let in although nothing could be written: {answer:?}");
         Invariant::ErrorLetIn.holds(!granted, what)?;
+        Invariant::ClosedNotClear.holds(answer.is_err(), || format!("nothing could be written: {answer:?}"))?;
+        let why = |line: &&crate::Line| line.program == "countersignd" && line.text.starts_with("store: ");
+        let told = self.host.syslog().iter().any(|line| why(&line));
+        Invariant::NotLogged.holds(told, || "nothing could be written, and the log does not say so".to_owned())?;
         let free = self.attempt_afresh()?;
         Invariant::RightCodeRefused.holds(free.result == PAM_SUCCESS, || format!("after an error: {free:?}"))
     }
@@ -266,7 +283,7 @@ impl Life {
         Invariant::AuditBroken.holds(after == before + 1, || "the audit does not know of a wrong code".to_owned())?;
         self.host.daemon().stop()?;
         self.alter("UPDATE audit SET outcome = 'granted' WHERE seq = (SELECT max(seq) - 1 FROM audit)")?;
-        self.host.start_daemon()?;
+        self.start_daemon()?;
         let altered = self.host.countersign(&["audit", "--verify"])?;
         Invariant::AuditBroken.holds(!altered.succeeded(), || "an altered record is not found".to_owned())
     }
@@ -280,6 +297,10 @@ impl Life {
             Invariant::SecretLeaked.holds(!leaked, || "a secret or a code stands in a log".to_owned())?;
         }
         Ok(())
+    }
+
+    fn start_daemon(&self) -> Result<()> {
+        self.host.start_daemon().map_err(|error| Invariant::NotOpening.broken(error.root_cause().to_string()))
     }
 
     fn attempt(&mut self, user: &str, code: &str) -> Result<Attempt> {
