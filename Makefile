@@ -66,6 +66,7 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	@packaging/dev/planted --check
+	@packaging/dev/mutants --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 	    $(CARGO) deny --all-features check licenses bans sources; \
 	else \
