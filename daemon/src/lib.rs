@@ -223,7 +223,7 @@ async fn serve_until_told(
             _ = hang_up.recv() => reload(&service, syslog).await,
             _ = sweep.tick() => {
                 service.sweep().await;
-                idleness.look(service.decided());
+                idleness.look(service.decided()).await;
             }
             _ = prune.tick() => service.prune_audit().await,
             _ = alive.tick() => notify(&[NotifyState::Watchdog]),
@@ -243,6 +243,9 @@ fn watchdog() -> Duration {
     sd_notify::watchdog_enabled().map_or(PRUNE, |allowed| (allowed / 2).max(Duration::from_millis(1)))
 }
 
+/// How long the store goes on after its answer to a sweep: it looks at the disk then, which touches much of its code.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// Notices while nobody logs in.
 #[derive(Default)]
 struct Idleness {
@@ -251,8 +254,9 @@ struct Idleness {
 
 impl Idleness {
     /// Gives back the pages and the memory that logins used, or the look itself, where nobody logged in between two looks.
-    fn look(&mut self, decided: u64) {
+    async fn look(&mut self, decided: u64) {
         if self.decided == decided {
+            tokio::time::sleep(SETTLED).await;
             hardening::release_code_pages();
             hardening::release_freed_memory();
         }

@@ -43,6 +43,8 @@ struct Process {
 pub struct Figures {
     /// Resident memory in KiB.
     pub resident: u64,
+    /// What of it is not mapped from a file, in KiB.
+    pub anonymous: u64,
     /// Most resident memory it ever had, in KiB.
     pub peak: u64,
     /// Open file descriptors.
@@ -174,7 +176,8 @@ impl Daemon {
         }
         threads.sort();
         let descriptors = fs::read_dir(self.proc("fd")?)?.count();
-        Ok(Figures { resident: kibibytes("VmRSS:")?, peak: kibibytes("VmHWM:")?, descriptors, threads })
+        let (resident, anonymous, peak) = (kibibytes("VmRSS:")?, kibibytes("RssAnon:")?, kibibytes("VmHWM:")?);
+        Ok(Figures { resident, anonymous, peak, descriptors, threads })
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
