@@ -61,6 +61,7 @@ const EXAMPLES: &[(&str, &str, &[Try])] = &[
     ("docs/module.md", "Its own log lines", &[Try::Shown]),
     ("docs/moving.md", "While both modules are there", &[Try::Toml, Try::Stack(&["p", "c"])]),
     ("docs/moving.md", "The end", &[Try::Stack(&["p", "c"])]),
+    ("docs/performance.md", "Performance", &[Try::Shown]),
     ("docs/policy.md", "Others than root", &[Try::Toml]),
     // Played with another account in scenarios/explaining.rs.
     ("docs/policy.md", "Before it happens", &[Try::Shown]),
