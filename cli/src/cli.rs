@@ -626,8 +626,40 @@ pub(crate) struct Key {
 /// What to do with the key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyAction {
+    Rotate(KeyRotate),
+    Status(KeyStatus),
     New(KeyNew),
     Accept(KeyAccept),
+}
+
+/// Put a new master key in the place of the old one, and keep all accounts
+///
+/// Everything is sealed anew while logins go on. Where it is interrupted, even by a power cut, it goes on at the daemon's
+/// next start. It helps against whoever has a copy of the old key alone. Whoever has a copy of the store with it knows
+/// the secrets themselves: those accounts must be enrolled anew. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign key rotate\n\n\
+    A key that is a systemd credential is first put back into its file, see countersignd(8). Backups from before open \
+    with their own passphrase as ever, and hold the old key.")]
+pub(crate) struct KeyRotate {
+    /// Do not wait until everything is sealed anew
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Show which master key is in use, and how far a rotation is
+///
+/// A key is shown by its name, from which nothing of it can be computed. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign key status\n\n\
+    With --json it prints one object: id, source, path, accounts, and of a rotation that is under way, else null: \
+    previous, resealed, refused, stopped.")]
+pub(crate) struct KeyStatus {
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Make a new master key

@@ -27,6 +27,7 @@ pub mod policy;
 pub mod random;
 mod reading;
 pub mod recovery_codes;
+pub mod rotation;
 pub mod service;
 pub mod store;
 pub mod summary;
@@ -53,7 +54,7 @@ use crate::options::Options;
 use crate::service::Service;
 use crate::store::home::MACHINE_ID;
 use crate::store::renewal::{IfKept, renew};
-use crate::store::{KeySource, MachineId, MasterKey, Store};
+use crate::store::{KeyRing, KeySource, MachineId, Store};
 
 /// How often verifications that nobody answers are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -144,8 +145,14 @@ fn make_new_key(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>
 fn open_state(options: &Options, syslog: &Syslog, runtime: &Runtime) -> Result<(Store, KeySource), Box<dyn Error>> {
     let credentials = credentials();
     let open = || -> Result<_, Box<dyn Error>> {
-        let (key, source) = MasterKey::load(credentials.as_deref(), &options.state)?;
-        Ok((Store::open(&options.state, key, syslog.clone())?, source))
+        let (keys, source) = KeyRing::load(credentials.as_deref(), &options.state)?;
+        let store = Store::open(&options.state, keys, syslog.clone())?;
+        // The first key that is there need not be the store's: what came back with a restored store counts as well.
+        let source = match source {
+            KeySource::Created(path) => KeySource::Created(path),
+            found => store.key_in_use().source.unwrap_or(found),
+        };
+        Ok((store, source))
     };
     let (store, source) = open()?;
     match &source {
@@ -204,6 +211,7 @@ async fn serve_until_told(
     let reason = service.settings().config.remarks();
     service.record(Event { reason, ..Event::new(clock::wall(), Kind::Start, Outcome::Note) }).await;
     service.tell_home().await;
+    service.carry_on_rotation();
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();

@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigError};
 use crate::enrollment::Enrollments;
 use crate::health::Installation;
 use crate::reading::Readings;
+use crate::rotation::Rotation;
 use crate::store::{Store, StoreError};
 use crate::verification::Verifications;
 use crate::{clock, random};
@@ -37,6 +38,7 @@ struct Core {
     enrollments: Enrollments,
     installation: OnceLock<Installation>,
     readings: Readings,
+    rotation: Rotation,
 }
 
 /// The configuration in force, and what follows from it.
@@ -66,6 +68,7 @@ impl Service {
                 enrollments: Enrollments::default(),
                 installation: OnceLock::new(),
                 readings: Readings::default(),
+                rotation: Rotation::default(),
             }),
         })
     }
@@ -169,6 +172,10 @@ impl Service {
 
     pub(crate) fn enrollments(&self) -> &Enrollments {
         &self.core.enrollments
+    }
+
+    pub(crate) fn rotation(&self) -> &Rotation {
+        &self.core.rotation
     }
 
     pub(crate) fn readings(&self) -> &Readings {

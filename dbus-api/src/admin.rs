@@ -11,6 +11,7 @@ use crate::{
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
     enrollment::EnrollmentSummary,
     health::Health,
+    keeping::KeyStatus,
 };
 
 /// Which accounts to list. Absent keys do not filter.
@@ -249,6 +250,16 @@ pub trait Admin {
     /// rehearse on for a while, on the same connection, with the same origin.
     #[zbus(allow_interactive_auth)]
     fn rehearse(&self, users: &[&str], origin: &Origin, supposition: &Supposition) -> Result<Vec<Rehearsed>, Error>;
+
+    /// Makes a new master key and seals everything under it while logins go on. Returns once the new key is in use;
+    /// [`AdminProxy::key_status`] tells how far the rest has come. Refuses with `Busy` where that is under way, with
+    /// `InvalidArgument` where the key is a systemd credential.
+    #[zbus(allow_interactive_auth)]
+    fn rotate_key(&self) -> Result<(), Error>;
+
+    /// Which master key is in use, and how far a rotation has come.
+    #[zbus(allow_interactive_auth)]
+    fn key_status(&self) -> Result<KeyStatus, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]

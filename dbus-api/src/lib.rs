@@ -12,6 +12,7 @@ mod enrollment;
 mod error;
 mod explanation;
 mod health;
+mod keeping;
 mod verification;
 
 pub use admin::{
@@ -24,6 +25,7 @@ pub use enrollment::{
 pub use error::Error;
 pub use explanation::{Explanation, LoginOutcome, PassedOver, Rehearsed, Supposition};
 pub use health::Health;
+pub use keeping::KeyStatus;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
 
 /// The well-known name that the daemon owns on the system bus.

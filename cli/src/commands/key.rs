@@ -2,6 +2,8 @@
 //! the daemon's own program while the daemon is stopped, so that nobody but the daemon's account touches the state; that
 //! the state is accepted, the daemon writes down, because it alone holds the key.
 
+mod rotation;
+
 use std::{
     fs, io,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
@@ -20,6 +22,8 @@ use crate::{
     prompt,
     wording::printable,
 };
+
+pub(super) use rotation::{rotate, status};
 
 /// The master key as a credential (systemd.exec(5), `LoadCredentialEncrypted=`), and where systemd looks for it.
 const CREDENTIAL: &str = "countersign.key";

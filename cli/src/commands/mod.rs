@@ -114,6 +114,8 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         },
         Command::Key(arguments) => match &arguments.action {
             KeyAction::New(arguments) => key::new(arguments, output).await,
+            KeyAction::Rotate(arguments) => key::rotate(arguments, bus, output).await,
+            KeyAction::Status(arguments) => key::status(arguments, bus, output).await,
             KeyAction::Accept(_) => key::accept(bus, output).await,
         },
         Command::Import(arguments) => match &arguments.format {

@@ -18,6 +18,8 @@ const COMMANDS: [&str; 34] = [
     "disable",
     "forget",
     "key",
+    "key rotate",
+    "key status",
     "key new",
     "key accept",
     "reset",

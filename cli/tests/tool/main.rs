@@ -18,6 +18,7 @@ mod explanation;
 mod help;
 mod import;
 mod json;
+mod key;
 mod pam;
 mod prune;
 mod service;

@@ -8,7 +8,7 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin,
+    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, KeyStatus, Message, MessageKind, Offer, Origin,
     Rehearsed, RememberedLogin, Setting, Step, Supposition,
 };
 use tokio::sync::Notify;
@@ -41,6 +41,8 @@ pub(crate) struct Held {
     pub(crate) unenrolled: Vec<Account>,
     /// What it says of a policy that observes.
     pub(crate) observe: String,
+    /// The master key.
+    pub(crate) key: KeyStatus,
     /// What a check of the audit finds, where it is not sound.
     pub(crate) broken: Option<AuditReport>,
 }
@@ -354,6 +356,34 @@ impl Admin {
     fn health(&self) -> Health {
         note(&self.log, "Admin.Health".to_owned());
         self.held.lock().unwrap().health.clone()
+    }
+
+    fn rotate_key(&self) -> Result<(), Error> {
+        note(&self.log, "Admin.RotateKey".to_owned());
+        let mut held = self.held.lock().unwrap();
+        if held.key.source == "credential" {
+            return Err(Error::InvalidArgument("the master key is a systemd credential".to_owned()));
+        }
+        if held.key.previous.is_some() {
+            return Err(Error::Busy(String::new()));
+        }
+        held.key.previous = Some("1111111111111111".to_owned());
+        held.key.resealed = Some(0);
+        Ok(())
+    }
+
+    /// A rotation comes to one more account each time that it is looked at.
+    fn key_status(&self) -> KeyStatus {
+        note(&self.log, "Admin.KeyStatus".to_owned());
+        let mut held = self.held.lock().unwrap();
+        let status = held.key.clone();
+        if let Some(resealed) = &mut held.key.resealed {
+            *resealed += 1;
+            if *resealed > status.accounts {
+                held.key = KeyStatus { previous: None, resealed: None, ..status.clone() };
+            }
+        }
+        status
     }
 
     fn accept_host(&self) {

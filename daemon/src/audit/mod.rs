@@ -111,11 +111,13 @@ pub enum Kind {
     Access,
     /// `store`: store or key trouble.
     Store,
+    /// `key`: a rotation of the master key was begun or ended.
+    Key,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
@@ -135,6 +137,7 @@ impl Kind {
         Self::Reload,
         Self::Access,
         Self::Store,
+        Self::Key,
     ];
 
     /// What stands in `event=…`.
@@ -160,6 +163,7 @@ impl Kind {
             Self::Reload => "reload",
             Self::Access => "access",
             Self::Store => "store",
+            Self::Key => "key",
         }
     }
 

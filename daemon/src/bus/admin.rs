@@ -2,7 +2,7 @@
 
 use dbus_api::{
     AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
-    Explanation, Health, ImportRecord, ImportResult, Origin, Rehearsed, Setting, Supposition,
+    Explanation, Health, ImportRecord, ImportResult, KeyStatus, Origin, Rehearsed, Setting, Supposition,
 };
 use zbus::Connection;
 use zbus::message::Header;
@@ -218,6 +218,25 @@ impl Admin {
             bounded("the user name", user)?;
         }
         self.service.rehearse(&caller, &users, shortened(origin), &supposition).await
+    }
+
+    async fn rotate_key(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.rotate_key(&caller).await
+    }
+
+    #[zbus(out_args("status"))]
+    async fn key_status(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<KeyStatus, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.key_status(&caller).await
     }
 
     async fn reload(

@@ -15,6 +15,7 @@ pub mod home;
 pub mod inspection;
 pub mod key;
 pub mod renewal;
+pub mod rotation;
 mod row;
 mod schema;
 pub(crate) mod seal;
@@ -23,8 +24,8 @@ mod trail;
 mod writer;
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ use writer::{Job, Queue, Writer};
 
 pub use error::StoreError;
 pub use home::MachineId;
-pub use key::{KeyError, KeySource, MasterKey};
+pub use key::{KeyError, KeyRing, KeySource, MasterKey};
+pub use rotation::{KeyInUse, RotationError};
 pub use seal::KeyId;
 
 /// The database's file in the state directory.
@@ -140,7 +142,8 @@ struct Handle {
     background: Arc<Semaphore>,
     ended: watch::Receiver<()>,
     recovery: RecoveryKey,
-    key: KeyId,
+    key: Arc<Mutex<KeyInUse>>,
+    state: PathBuf,
 }
 
 impl Drop for Handle {
@@ -151,7 +154,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("key", &self.handle.key).finish_non_exhaustive()
+        f.debug_struct("Store").field("key", &self.key_id()).finish_non_exhaustive()
     }
 }
 
@@ -162,15 +165,16 @@ impl Store {
     /// # Errors
     /// The directory is open to others, another daemon works there, the key is not the store's, or the
     /// file is foreign, newer, empty or damaged.
-    pub fn open(state: &Path, master: MasterKey, syslog: Syslog) -> Result<Self, StoreError> {
+    pub fn open(state: &Path, keys: impl Into<KeyRing>, syslog: Syslog) -> Result<Self, StoreError> {
+        let ring = keys.into();
         let lock = sqlite::lock(state)?;
-        let keys = seal::Keys::derive(&master)?;
-        let key = keys.id;
-        let (connection, vault, made) = sqlite::open_or_make(state, keys)?;
+        let (connection, vault, made) = sqlite::open_or_make(state, &ring)?;
+        rotation::settle(state, &vault)?;
+        let key = Arc::new(Mutex::new(KeyInUse::of(&vault)));
         let recovery = vault.recovery.clone();
         let queue = Arc::new(Queue::default());
         let (sender, ended) = watch::channel(());
-        let writer = Writer { state: state.to_owned(), master, syslog, queue: Arc::clone(&queue) };
+        let writer = Writer { state: state.to_owned(), ring, key: Arc::clone(&key), syslog, queue: Arc::clone(&queue) };
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run((connection, vault), lock, sender))
@@ -182,6 +186,7 @@ impl Store {
             ended,
             recovery,
             key,
+            state: state.to_owned(),
         };
         let store = Self { handle: Arc::new(handle) };
         if made {
@@ -365,7 +370,13 @@ impl Store {
     /// The name of the master key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        self.handle.key
+        self.key_in_use().id
+    }
+
+    /// The master key by its name, where it came from, and the one that a rotation moves away from.
+    #[must_use]
+    pub fn key_in_use(&self) -> KeyInUse {
+        self.handle.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many batches were committed since the start.

@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -71,6 +71,11 @@ CREATE TABLE notices (
 /// The host that the store is at home on (`home`).
 const VERSION_4: &str = "
 ALTER TABLE store ADD COLUMN host BLOB;
+";
+
+/// The key that a rotation under way moves away from (`rotation`).
+const VERSION_5: &str = "
+ALTER TABLE store ADD COLUMN previous_key_id TEXT;
 ";
 
 /// Settings that hold for a connection.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::key::MasterKey;
-use super::seal::Keys;
+use super::key::{FILE, KeyRing, KeySource, MasterKey};
+use super::rotation::{self, KeyInUse};
 use super::sqlite::{self, Session, Trouble, Vault};
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
@@ -167,7 +167,8 @@ impl Drop for Ending {
 /// What the thread owns.
 pub(super) struct Writer {
     pub(super) state: PathBuf,
-    pub(super) master: MasterKey,
+    pub(super) ring: KeyRing,
+    pub(super) key: Arc<Mutex<KeyInUse>>,
     pub(super) syslog: Syslog,
     pub(super) queue: Arc<Queue>,
 }
@@ -180,15 +181,18 @@ enum Pause {
     Refused,
     /// A batch was refused; the connection is not to be trusted.
     Broken,
+    /// A batch changed the store's keys: the connection is to be opened anew with this one at hand.
+    Rekeyed(MasterKey),
 }
 
 impl Writer {
     /// Works until the queue is closed and empty. A decision that panics unwinds through here: the thread must
     /// not go on, and whoever installs the panic hook ends the process.
-    pub(super) fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
+    pub(super) fn run(mut self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
         let mut open = Some(first);
-        while let Some(batch) = self.queue.take() {
+        let queue = Arc::clone(&self.queue);
+        while let Some(batch) = queue.take() {
             let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
                 Ok(open) => open,
                 Err(error) => {
@@ -204,6 +208,11 @@ impl Writer {
                 Pause::Refused => open = Some((connection, vault)),
                 // Dropping the connection drops the locks and everything it remembers.
                 Pause::Broken => {}
+                Pause::Rekeyed(key) => {
+                    self.ring.push(key, Some(KeySource::File(self.state.join(FILE))));
+                    drop((connection, vault));
+                    open = self.reopen().ok();
+                }
             }
         }
         if let Some((connection, _)) = open {
@@ -224,7 +233,9 @@ impl Writer {
         };
         let mut batch = batch;
         loop {
-            match session.run(&mut batch) {
+            let ran = session.run(&mut batch);
+            let rekeyed = session.take_rekeyed();
+            match ran {
                 Ok(records) => {
                     self.queue.commits.fetch_add(1, Ordering::Relaxed);
                     batch.into_iter().for_each(|job| job.work.answer(None));
@@ -238,8 +249,16 @@ impl Writer {
                     self.syslog
                         .note(Severity::Error, &format!("store: {error}; {} decisions were refused", batch.len()));
                     refuse(batch, &error);
-                    return if full { Pause::Refused } else { Pause::Broken };
+                    // Whether a COMMIT that failed was done, the disk says at the next opening.
+                    return match rekeyed {
+                        Some(key) => Pause::Rekeyed(key),
+                        None if full => Pause::Refused,
+                        None => Pause::Broken,
+                    };
                 }
+            }
+            if let Some(key) = rekeyed {
+                return Pause::Rekeyed(key);
             }
             match self.queue.take() {
                 Some(next) => batch = next,
@@ -248,10 +267,19 @@ impl Writer {
         }
     }
 
-    fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
-        let opened = Keys::derive(&self.master).and_then(|keys| sqlite::open(&self.state, keys));
+    fn reopen(&mut self) -> Result<(Connection, Vault), StoreError> {
+        let opened = sqlite::open(&self.state, &self.ring);
         match &opened {
-            Ok(_) => self.syslog.note(Severity::Notice, "store: it was opened again"),
+            Ok((_, vault)) => {
+                *self.key.lock().unwrap_or_else(PoisonError::into_inner) = KeyInUse::of(vault);
+                let named = [Some(vault.keys.id), vault.previous.as_ref().map(|keys| keys.id)];
+                self.ring.keep(&named.into_iter().flatten().collect::<Vec<_>>());
+                if let Err(error) = rotation::settle(&self.state, vault) {
+                    self.syslog
+                        .note(Severity::Warning, &format!("store: {error}; it is tried again at the next start"));
+                }
+                self.syslog.note(Severity::Notice, "store: it was opened again");
+            }
             Err(error) => self.syslog.note(Severity::Error, &format!("store: it cannot be opened again: {error}")),
         }
         opened

@@ -53,6 +53,8 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.AcceptHost" => seen(peer.admin.accept_host().await),
         "Admin.Explain" => seen(peer.admin.explain(user, &Origin::default(), &Supposition::default()).await),
         "Admin.Rehearse" => seen(peer.admin.rehearse(&[user], &Origin::default(), &Supposition::default()).await),
+        "Admin.RotateKey" => seen(peer.admin.rotate_key().await),
+        "Admin.KeyStatus" => seen(peer.admin.key_status().await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
@@ -67,7 +69,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 29] = [
+const MEMBERS: [&str; 31] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -96,6 +98,8 @@ const MEMBERS: [&str; 29] = [
     "Admin.AcceptHost",
     "Admin.Explain",
     "Admin.Rehearse",
+    "Admin.RotateKey",
+    "Admin.KeyStatus",
     "Admin.Reload",
 ];
 

@@ -237,6 +237,14 @@ async fn copy_to_another_host(scene: &Scene, root: &Peer) {
     root.admin.accept_host().await.unwrap();
 }
 
+/// A new master key, until everything is sealed under it.
+async fn rotate_the_key(scene: &Scene, root: &Peer) {
+    root.admin.rotate_key().await.unwrap();
+    while scene.store.key_in_use().previous.is_some() {
+        scene.store.ping().await.unwrap();
+    }
+}
+
 /// A line with what differs from run to run, and the names of this machine, replaced by the same for all.
 fn example(line: &str, scene: &Scene) -> String {
     let mut line = line.replace(&scene.config.display().to_string(), "/etc/countersign/countersign.toml");
@@ -289,6 +297,7 @@ async fn the_examples_in_the_docs_are_what_happens() {
     root.verifier.begin("sys", &sshd()).await.unwrap_err();
     root.verifier.begin("games", &sshd()).await.unwrap();
     copy_to_another_host(&scene, &root).await;
+    rotate_the_key(&scene, &root).await;
 
     let lines = examples(&scene).await;
     let examples = format!("```\n{}\n```\n", lines.join("\n"));
