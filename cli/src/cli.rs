@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Pam(Pam),
     Config(Config),
     Key(Key),
+    Backup(Backup),
+    Restore(Restore),
     Completions(Completions),
     /// Print the manual page countersign(1), for those who package
     #[command(hide = true)]
@@ -690,6 +692,50 @@ pub(crate) struct KeyNew {
 #[command(after_help = "Example:\n  \
     sudo countersign key accept")]
 pub(crate) struct KeyAccept {}
+
+/// Write an encrypted backup of all accounts and of the master key
+///
+/// Logins go on meanwhile. The file is one of the age format: a passphrase opens it, which is asked for twice. Whoever has
+/// both can compute every code; without the passphrase the file is worth nothing, to you too. For root alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign backup /root/countersign-2026-11-22.age\n  \
+    sudo countersign backup /backup/host.age --passphrase-fd 3 3< /root/passphrase")]
+pub(crate) struct Backup {
+    /// The file to write, which must not exist yet
+    pub(crate) file: std::path::PathBuf,
+    /// Read the passphrase from this file descriptor, as one line, instead of asking
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+/// Bring accounts and master key back from a backup
+///
+/// What was spent since the backup was made stays spent: codes by time work again after about six minutes, and key fobs
+/// that count and recovery codes wait until `countersign enable USER`. All authenticators are listed for review. The
+/// daemon is stopped meanwhile; logins wait. A wrong passphrase, a file that was cut or altered, or one of a newer version
+/// changes nothing. For root alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign restore /root/countersign-2026-11-22.age\n  \
+    sudo countersign restore /backup/host.age --replace\n\n\
+    With --replace no counter is lowered: what the accounts that are replaced have spent stays spent.")]
+pub(crate) struct Restore {
+    /// The backup
+    pub(crate) file: std::path::PathBuf,
+    /// Replace the accounts that are kept here
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Nothing was spent since the backup was made: a move that was planned, with the old host's daemon stopped before
+    #[arg(long)]
+    pub(crate) trust_counters: bool,
+    /// Read the passphrase from this file descriptor, as one line, instead of asking
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Do not ask whether to replace
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `countersign`: the tool that enrols, lists and unlocks. It decides nothing: the daemon knows who calls and
 //! what that person may do, and everything the daemon says is escaped before it reaches a terminal.
 
+mod age;
 mod agent;
 mod cli;
 mod client;
@@ -12,6 +13,7 @@ mod failure;
 mod host;
 mod otpauth;
 mod output;
+mod passphrase;
 mod png;
 mod prompt;
 mod qr;

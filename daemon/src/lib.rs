@@ -10,6 +10,7 @@ pub mod audit;
 pub mod auditing;
 pub mod authenticator;
 pub mod authorizer;
+pub mod backup;
 pub mod bus;
 pub mod caller;
 pub mod clock;
@@ -34,6 +35,8 @@ pub mod summary;
 pub mod verification;
 
 use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -54,6 +57,7 @@ use crate::options::Options;
 use crate::service::Service;
 use crate::store::home::MACHINE_ID;
 use crate::store::renewal::{IfKept, renew};
+use crate::store::restoration::{Manner, Restored, restore};
 use crate::store::{KeyRing, KeySource, MachineId, Store};
 
 /// How often verifications that nobody answers are looked for.
@@ -80,9 +84,12 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = if options.new_key { make_new_key(options, &syslog) } else { serve(options, &syslog) };
+    let (ended, what) = match options {
+        Options { new_key: true, .. } => (make_new_key(options, &syslog), "no new key"),
+        Options { restore: true, .. } => (restore_state(options, &syslog), "nothing was restored"),
+        _ => (serve(options, &syslog), "cannot run"),
+    };
     if let Err(error) = &ended {
-        let what = if options.new_key { "no new key" } else { "cannot run" };
         let text = format!("{what}: {}", chain(error.as_ref()));
         tell(&text);
         syslog.note(Severity::Error, &text);
@@ -137,6 +144,24 @@ fn make_new_key(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>
     };
     tell(&text);
     syslog.note(Severity::Notice, &text);
+    Ok(())
+}
+
+/// Takes the state from a backup, as root asked for on the command line. Standard output gets a line for each authenticator
+/// that came back: account, id, label, kind and state, with tabs between them.
+fn restore_state(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {
+    hardening::harden()?;
+    let manner = Manner { replace: options.replace, trust_counters: options.trust_counters };
+    let mut backup = std::io::stdin().lock();
+    let restored = restore(&options.state, credentials().as_deref(), &mut backup, manner, &clock::now())?;
+    syslog.note(Severity::Notice, "the state was restored from a backup");
+    let mut lines = String::new();
+    for Restored { account, id, label, kind, state } in &restored {
+        let label = label.replace(char::is_control, " ");
+        let _ = writeln!(lines, "{account}\t{id}\t{label}\t{kind}\t{state}");
+    }
+    // It is done, whether or not somebody reads what was done.
+    let _ = std::io::stdout().write_all(lines.as_bytes());
     Ok(())
 }
 

@@ -39,6 +39,7 @@ struct Core {
     installation: OnceLock<Installation>,
     readings: Readings,
     rotation: Rotation,
+    backups: tokio::sync::Mutex<()>,
 }
 
 /// The configuration in force, and what follows from it.
@@ -69,6 +70,7 @@ impl Service {
                 installation: OnceLock::new(),
                 readings: Readings::default(),
                 rotation: Rotation::default(),
+                backups: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -172,6 +174,11 @@ impl Service {
 
     pub(crate) fn enrollments(&self) -> &Enrollments {
         &self.core.enrollments
+    }
+
+    /// Held while a backup is made.
+    pub(crate) fn backups(&self) -> &tokio::sync::Mutex<()> {
+        &self.core.backups
     }
 
     pub(crate) fn rotation(&self) -> &Rotation {

@@ -261,6 +261,11 @@ pub trait Admin {
     #[zbus(allow_interactive_auth)]
     fn key_status(&self) -> Result<KeyStatus, Error>;
 
+    /// Writes the master key and the store, as it is at one instant, into the writing end of a pipe: [`crate::BACKUP_HEADER`],
+    /// the 32 bytes of the key, the length of the database as 8 bytes (big-endian), the database. Tells how many accounts
+    /// are kept; where it fails, what came through the pipe is worth nothing. Root's alone.
+    fn backup(&self, pipe: zbus::Fd<'_>) -> Result<u64, Error>;
+
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(), Error>;

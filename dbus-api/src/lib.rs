@@ -53,6 +53,9 @@ pub const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Where the packages put the daemon. The tool runs it to check a configuration, and looks nowhere else.
 pub const DAEMON: &str = "/usr/libexec/countersignd";
 
+/// How a backup begins, and the version of its form.
+pub const BACKUP_HEADER: &[u8] = b"countersign-backup 1\n";
+
 /// The largest message, in bytes, that the private socket accepts.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 

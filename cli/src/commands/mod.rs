@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod completions;
 mod config;
 mod disable;
@@ -22,6 +23,7 @@ mod rehearse;
 mod remove;
 mod rename;
 mod reset;
+mod restore;
 mod status;
 mod unlock;
 mod verify;
@@ -118,6 +120,8 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
             KeyAction::Status(arguments) => key::status(arguments, bus, output).await,
             KeyAction::Accept(_) => key::accept(bus, output).await,
         },
+        Command::Backup(arguments) => backup::run(arguments, bus, output).await,
+        Command::Restore(arguments) => restore::run(arguments, output).await,
         Command::Import(arguments) => match &arguments.format {
             ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
         },

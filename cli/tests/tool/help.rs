@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 36] = [
     "",
     "enroll",
     "status",
@@ -22,6 +22,8 @@ const COMMANDS: [&str; 34] = [
     "key status",
     "key new",
     "key accept",
+    "backup",
+    "restore",
     "reset",
     "prune",
     "audit",

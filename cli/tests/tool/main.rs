@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod backup;
 mod commands;
 mod config;
 mod doctor;

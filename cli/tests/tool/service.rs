@@ -1,6 +1,7 @@
 //! A service in the daemon's place: it answers by the names of accounts and remembers what it was asked.
 
 use std::{
+    io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,6 +20,8 @@ use crate::explanation;
 pub(crate) const RIGHT: &str = "123456";
 /// The secret that the service offers.
 pub(crate) const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+/// What a backup holds in clear.
+pub(crate) const SEALED_MARK: &[u8] = b"MASTER KEY AND DATABASE";
 /// How many calls of `Import` the account `together` waits for.
 pub(crate) const TOGETHER: usize = 4;
 
@@ -43,6 +46,8 @@ pub(crate) struct Held {
     pub(crate) observe: String,
     /// The master key.
     pub(crate) key: KeyStatus,
+    /// Why a backup breaks off.
+    pub(crate) no_backup: Option<String>,
     /// What a check of the audit finds, where it is not sound.
     pub(crate) broken: Option<AuditReport>,
 }
@@ -384,6 +389,18 @@ impl Admin {
             }
         }
         status
+    }
+
+    /// Writes what the daemon would, with a marker in the place of the database.
+    fn backup(&self, pipe: zbus::OwnedFd) -> Result<u64, Error> {
+        note(&self.log, "Admin.Backup".to_owned());
+        let mut pipe = std::fs::File::from(std::os::fd::OwnedFd::from(pipe));
+        pipe.write_all(dbus_api::BACKUP_HEADER).unwrap();
+        pipe.write_all(SEALED_MARK).unwrap();
+        match self.held.lock().unwrap().no_backup.clone() {
+            Some(why) => Err(Error::Unavailable(why)),
+            None => Ok(2),
+        }
     }
 
     fn accept_host(&self) {

@@ -113,11 +113,15 @@ pub enum Kind {
     Store,
     /// `key`: a rotation of the master key was begun or ended.
     Key,
+    /// `backup`: the store and its key were handed out to root.
+    Backup,
+    /// `restore`: the store came back from a backup.
+    Restore,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
@@ -138,6 +142,8 @@ impl Kind {
         Self::Access,
         Self::Store,
         Self::Key,
+        Self::Backup,
+        Self::Restore,
     ];
 
     /// What stands in `event=…`.
@@ -164,6 +170,8 @@ impl Kind {
             Self::Access => "access",
             Self::Store => "store",
             Self::Key => "key",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 

@@ -4,8 +4,8 @@ use dbus_api::{
     AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
     Explanation, Health, ImportRecord, ImportResult, KeyStatus, Origin, Rehearsed, Setting, Supposition,
 };
-use zbus::Connection;
 use zbus::message::Header;
+use zbus::{Connection, OwnedFd};
 
 use super::{bounded, verifier::shortened};
 use crate::authorizer::Action;
@@ -237,6 +237,17 @@ impl Admin {
     ) -> Result<KeyStatus, Error> {
         let caller = self.caller(connection, &header).await?;
         self.service.key_status(&caller).await
+    }
+
+    #[zbus(out_args("accounts"))]
+    async fn backup(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        pipe: OwnedFd,
+    ) -> Result<u64, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.backup(&caller, pipe.into()).await
     }
 
     async fn reload(

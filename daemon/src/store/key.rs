@@ -88,6 +88,12 @@ impl KeyRing {
         self.0.push((key, source));
     }
 
+    /// The bytes of the key of this name.
+    pub(super) fn bytes(&self, id: KeyId) -> Result<Zeroizing<[u8; LENGTH]>, StoreError> {
+        let found = self.0.iter().find(|(key, _)| Keys::derive(key).is_ok_and(|keys| keys.id == id));
+        found.map(|(key, _)| (*key.0).clone()).ok_or(StoreError::Cryptography("finding the key"))
+    }
+
     /// Forgets all keys but these.
     pub(super) fn keep(&mut self, ids: &[KeyId]) {
         self.0.retain(|(key, _)| Keys::derive(key).is_ok_and(|keys| ids.contains(&keys.id)));
@@ -255,6 +261,12 @@ fn read(file: File, path: &Path) -> Result<MasterKey, KeyError> {
 pub(super) fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
     let mut key = MasterKey(Box::new(Zeroizing::new([0; LENGTH])));
     getrandom::fill(key.0.as_mut_slice()).map_err(|_| io::Error::other("the random number generator failed"))?;
+    write(state, path, &key)?;
+    Ok(key)
+}
+
+/// Writes a key so that it is durable and nobody else's to read.
+pub(super) fn write(state: &Path, path: &Path, key: &MasterKey) -> io::Result<()> {
     let temporary = state.join(format!(".{FILE}.new"));
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -264,6 +276,5 @@ pub(super) fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
     file.write_all(key.bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    File::open(state)?.sync_all()?;
-    Ok(key)
+    File::open(state)?.sync_all()
 }

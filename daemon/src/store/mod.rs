@@ -15,17 +15,20 @@ pub mod home;
 pub mod inspection;
 pub mod key;
 pub mod renewal;
+pub mod restoration;
 pub mod rotation;
 mod row;
 mod schema;
 pub(crate) mod seal;
 mod sqlite;
+pub mod still;
 mod trail;
 mod writer;
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -144,6 +147,7 @@ struct Handle {
     recovery: RecoveryKey,
     key: Arc<Mutex<KeyInUse>>,
     state: PathBuf,
+    file: OnceLock<File>,
 }
 
 impl Drop for Handle {
@@ -174,7 +178,14 @@ impl Store {
         let recovery = vault.recovery.clone();
         let queue = Arc::new(Queue::default());
         let (sender, ended) = watch::channel(());
-        let writer = Writer { state: state.to_owned(), ring, key: Arc::clone(&key), syslog, queue: Arc::clone(&queue) };
+        let writer = Writer {
+            state: state.to_owned(),
+            ring,
+            key: Arc::clone(&key),
+            syslog,
+            queue: Arc::clone(&queue),
+            still: (0, false),
+        };
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run((connection, vault), lock, sender))
@@ -187,6 +198,7 @@ impl Store {
             recovery,
             key,
             state: state.to_owned(),
+            file: OnceLock::new(),
         };
         let store = Self { handle: Arc::new(handle) };
         if made {
@@ -415,6 +427,18 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.handle.queue.push(urgency, Job::new(account.to_owned(), permit, reply, work))?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Has something done for which nobody waits, if there is room for it.
+    fn tell(&self, work: impl FnOnce(&mut Session<'_>) + Send + 'static) {
+        let Ok(permit) = Arc::clone(&self.handle.logins).try_acquire_owned() else { return };
+        let (reply, _) = oneshot::channel();
+        let job = Job::new(String::new(), permit, reply, move |session: &mut Session<'_>| {
+            work(session);
+            Ok(())
+        });
+        // A store that is closed has nothing to be told.
+        let _ = self.handle.queue.push(Urgency::Login, job);
     }
 
     /// The first record of a new store's audit says that it is new: a store that vanished shows.

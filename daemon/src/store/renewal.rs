@@ -97,9 +97,13 @@ pub fn renew(state: &Path, credentials: Option<&Path>, kept: IfKept) -> Result<O
 fn count_accounts(state: &Path) -> Result<u64, RenewalError> {
     let (ring, _) = KeyRing::load(None, state)?;
     let (connection, _) = sqlite::open(state, &ring)?;
-    let count = connection
-        .query_row("SELECT count(*) FROM accounts WHERE name <> ?1", [decoy::NAME], |row| row.get::<_, i64>(0))
-        .map_err(StoreError::from)?;
+    Ok(count(&connection)?)
+}
+
+/// How many accounts are kept.
+pub(super) fn count(connection: &rusqlite::Connection) -> Result<u64, StoreError> {
+    let count: i64 =
+        connection.query_row("SELECT count(*) FROM accounts WHERE name <> ?1", [decoy::NAME], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 

@@ -15,11 +15,15 @@ use super::decoy;
 use super::key::{KeyRing, KeySource, MasterKey};
 use super::schema::{self, Found};
 use super::seal::{self, Keys, Sealed, SecretBytes};
+use super::still::Stillness;
 use super::trail::{Trail, is_type};
 use super::writer::Job;
 use super::{DATABASE, LOCK, Listed, Record, StoreError, Transaction, Urgency};
 use crate::audit::chain::{AuditKey, AuditRecord};
 use crate::audit::{Event, Kind, Outcome};
+
+/// Pages in the write-ahead log after which SQLite writes them into the database: its own default.
+const CHECKPOINT_PAGES: u32 = 1000;
 
 /// Why a job could not be done.
 #[derive(Debug)]
@@ -144,6 +148,13 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Writes everything into the database itself; from then on after each thousand pages by itself, or only when it is told to.
+pub(super) fn checkpoint_alone(connection: &Connection, by_itself: bool) -> Result<(), StoreError> {
+    let pages = if by_itself { CHECKPOINT_PAGES } else { 0 };
+    connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))?;
+    checkpoint(connection)
+}
+
 /// Makes a store under another name and renames it, so that a half-made one is never taken for a store.
 fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
     let unavailable =
@@ -236,6 +247,7 @@ pub(super) struct Session<'c> {
     keys: &'c Keys,
     previous: Option<&'c Keys>,
     rekeyed: Option<MasterKey>,
+    afterwards: Vec<Stillness>,
     accounts: Accounts<'c>,
     trail: Trail<'c>,
     marks: Marks<'c>,
@@ -260,6 +272,7 @@ impl<'c> Session<'c> {
             keys: &vault.keys,
             previous: vault.previous.as_ref(),
             rekeyed: None,
+            afterwards: Vec::new(),
             accounts: Accounts::new(connection)?,
             trail,
             marks: Marks {
@@ -284,6 +297,18 @@ impl<'c> Session<'c> {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         result
+    }
+
+    /// Does this alone in one transaction, while no thread works with the store.
+    pub(super) fn alone<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        self.marks.begin.execute([])?;
+        let value = work(self).map_err(|trouble| match trouble {
+            Trouble::Refused(error) => error,
+            Trouble::Engine(error) => error.into(),
+        })?;
+        self.trail.write_end()?;
+        self.marks.commit.execute([])?;
+        Ok(value)
     }
 
     /// Decides about one account. A login's decision costs the same whether the account has a record or not,
@@ -379,6 +404,11 @@ impl<'c> Session<'c> {
         self.accounts.save(account, Some(&loaded), Some(&loaded.record), self.keys)
     }
 
+    /// A record as it lies there, without changing anything.
+    pub(super) fn peek(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
+        Ok(self.fetch(account)?.map(|loaded| loaded.record))
+    }
+
     /// The names of up to `limit` accounts that sort after `after`.
     pub(super) fn names(&mut self, after: &str, limit: usize) -> Result<Vec<String>, Trouble> {
         self.accounts.names(after, limit)
@@ -387,6 +417,16 @@ impl<'c> Session<'c> {
     /// Says that the store's keys are others after this batch: the connection is opened anew, with this key at hand.
     pub(super) fn rekey(&mut self, key: MasterKey) {
         self.rekeyed = Some(key);
+    }
+
+    /// Has this done between this batch and the next one.
+    pub(super) fn after_commit(&mut self, stillness: Stillness) {
+        self.afterwards.push(stillness);
+    }
+
+    /// What is to be done before the next batch.
+    pub(super) fn take_afterwards(&mut self) -> Vec<Stillness> {
+        std::mem::take(&mut self.afterwards)
     }
 
     /// The key that the batch brought.

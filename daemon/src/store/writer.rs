@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use super::key::{FILE, KeyRing, KeySource, MasterKey};
 use super::rotation::{self, KeyInUse};
 use super::sqlite::{self, Session, Trouble, Vault};
+use super::still::Stillness;
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
 
@@ -171,6 +172,8 @@ pub(super) struct Writer {
     pub(super) key: Arc<Mutex<KeyInUse>>,
     pub(super) syslog: Syslog,
     pub(super) queue: Arc<Queue>,
+    /// The number of the last [`Stillness::Begin`], and whether the file stands still since.
+    pub(super) still: (u64, bool),
 }
 
 /// Why the thread stopped working with a connection.
@@ -222,7 +225,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    fn work(&mut self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -257,6 +260,9 @@ impl Writer {
                     };
                 }
             }
+            for stillness in session.take_afterwards() {
+                self.change_stillness(connection, vault, stillness);
+            }
             if let Some(key) = rekeyed {
                 return Pause::Rekeyed(key);
             }
@@ -268,6 +274,8 @@ impl Writer {
     }
 
     fn reopen(&mut self) -> Result<(Connection, Vault), StoreError> {
+        // Opening writes the log into the file.
+        self.still.1 = false;
         let opened = sqlite::open(&self.state, &self.ring);
         match &opened {
             Ok((_, vault)) => {
@@ -283,6 +291,38 @@ impl Writer {
             Err(error) => self.syslog.note(Severity::Error, &format!("store: it cannot be opened again: {error}")),
         }
         opened
+    }
+
+    /// Lets the database's file stand still, or move again.
+    fn change_stillness(&mut self, connection: &Connection, vault: &Vault, stillness: Stillness) {
+        match stillness {
+            Stillness::Begin(reply) => {
+                let begun = sqlite::checkpoint_alone(connection, false).and_then(|()| self.ring.bytes(vault.keys.id));
+                self.still = (self.still.0.wrapping_add(1), begun.is_ok());
+                if begun.is_err() {
+                    self.let_move(connection);
+                }
+                let number = self.still.0;
+                // Whoever asked may have gone; dropping what is sent ends the stillness.
+                let _ = reply.send(begun.map(|key| (number, key)));
+            }
+            Stillness::End(number, reply) => {
+                let stood = self.still == (number, true);
+                if stood {
+                    self.let_move(connection);
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(stood);
+                }
+            }
+        }
+    }
+
+    fn let_move(&mut self, connection: &Connection) {
+        self.still.1 = false;
+        if let Err(error) = sqlite::checkpoint_alone(connection, true) {
+            self.syslog.note(Severity::Warning, &format!("store: the write-ahead log stays as it is: {error}"));
+        }
     }
 
     fn finish(&self, connection: Connection) {
