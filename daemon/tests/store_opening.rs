@@ -185,7 +185,7 @@ async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), 5);
     assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));
 }
 
@@ -206,21 +206,24 @@ async fn a_store_of_version_2_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), 5);
     let mut expected = record("alice");
     attach(&mut expected);
     let alice = scratch.open().read("alice").await.unwrap().unwrap();
     assert_eq!((alice.account.remembered, alice.notices), (expected.account.remembered, expected.notices));
 }
 
-/// Version 4 adds one column.
+/// Versions 4 and 5 add one column each.
 #[tokio::test]
 async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_it_is() {
     let scratch = Scratch::new();
     let store = scratch.open();
     put(&store, record("alice")).await;
     store.close().await;
-    scratch.downgrade("ALTER TABLE store DROP COLUMN host; PRAGMA user_version = 3");
+    scratch.downgrade(
+        "ALTER TABLE store DROP COLUMN previous_key_id; ALTER TABLE store DROP COLUMN host;
+         PRAGMA user_version = 3",
+    );
     assert_eq!(version(&scratch), 3);
     let store = scratch.open();
     assert_eq!(failures(&store, "alice").await, 0);
@@ -231,9 +234,23 @@ async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_i
     });
     assert!(store.is_at_home(ids[0]).await.unwrap());
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), 5);
     let store = scratch.open();
     assert!(store.is_at_home(ids[0]).await.unwrap() && !store.is_at_home(ids[1]).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_of_version_4_opens_with_everything_in_it_and_no_rotation_under_way() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    put(&store, record("alice")).await;
+    store.close().await;
+    scratch.downgrade("ALTER TABLE store DROP COLUMN previous_key_id; PRAGMA user_version = 4");
+    let store = scratch.open();
+    assert_eq!(failures(&store, "alice").await, 0);
+    assert!(store.key_in_use().previous.is_none());
+    store.close().await;
+    assert_eq!(version(&scratch), 5);
 }
 
 #[tokio::test]
