@@ -12,10 +12,13 @@ use zeroize::Zeroizing;
 
 use super::{DATABASE, Store, StoreError, Urgency};
 
+/// The number of a stillness, and the master key that the file is sealed under.
+pub(super) type Begun = (u64, Zeroizing<[u8; 32]>);
+
 /// What is asked of the store's thread between two batches.
 pub(super) enum Stillness {
     /// Let the file stand still; answers by a number for [`Stillness::End`], and by the master key.
-    Begin(oneshot::Sender<Result<(u64, Zeroizing<[u8; 32]>), StoreError>>),
+    Begin(oneshot::Sender<Result<Begun, StoreError>>),
     /// Let it move again; answers whether it stood still since [`Stillness::Begin`] gave this number.
     End(u64, Option<oneshot::Sender<bool>>),
 }
