@@ -9,8 +9,8 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, KeyStatus, Message, MessageKind, Offer, Origin,
-    Rehearsed, RememberedLogin, Setting, Step, Supposition,
+    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, KeyStatus, Message, MessageKind, Offer,
+    Origin, Rehearsed, RememberedLogin, Setting, Step, Supposition,
 };
 use tokio::sync::Notify;
 
