@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 36] = [
+const COMMANDS: [&str; 38] = [
     "",
     "enroll",
     "status",
