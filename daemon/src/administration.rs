@@ -132,7 +132,7 @@ impl Service {
         .await
     }
 
-    /// Ends the disabling and clears the failures.
+    /// Ends the disabling and clears the failures; what waits since a restore works again.
     ///
     /// # Errors
     /// As [`Service::unlock`].
@@ -140,6 +140,7 @@ impl Service {
         self.admit_administrator(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Enable, |record| {
             record.account.throttle.enable();
+            record.account.trust_again();
             record.last_failure = None;
         })
         .await

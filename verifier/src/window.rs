@@ -32,6 +32,12 @@ pub(crate) enum Found {
     Nothing,
 }
 
+/// The furthest step that a code can have been accepted for until now, whatever the drift was.
+pub(crate) fn furthest_step(period: Period, now: &Now) -> TimeStep {
+    let ahead = u64::from(DRIFT_AT_MOST.unsigned_abs()).saturating_add(STEPS_AROUND as u64);
+    TimeStep((now.wall.seconds() / u64::from(period.seconds())).saturating_add(ahead))
+}
+
 /// Seeks a code in the window of one authenticator.
 pub(crate) fn seek(secret: &[u8], parameters: Parameters, moving: Moving, code: Code, now: &Now) -> Found {
     let generator = Generator::new(secret, parameters);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 46] = [
     "",
     "enroll",
     "status",
@@ -18,8 +18,12 @@ const COMMANDS: [&str; 42] = [
     "disable",
     "forget",
     "key",
+    "key rotate",
+    "key status",
     "key new",
     "key accept",
+    "backup",
+    "restore",
     "reset",
     "prune",
     "audit",

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod backup;
 mod commands;
 mod config;
 mod doctor;
@@ -19,6 +20,7 @@ mod explanation;
 mod help;
 mod import;
 mod json;
+mod key;
 mod pam;
 mod prune;
 mod service;

@@ -233,7 +233,7 @@ impl AuthenticatorRow {
     }
 
     /// Seals and signs an authenticator. The sealed secret of `before` is kept unless the secret or anything
-    /// it is bound to differs.
+    /// it is bound to differs, the key among it.
     pub(super) fn make(
         record: &Record,
         authenticator: &Authenticator,
@@ -242,6 +242,7 @@ impl AuthenticatorRow {
     ) -> Result<Self, StoreError> {
         let kept = before.filter(|(row, uid)| {
             *uid == record.uid
+                && row.key_id == keys.id.to_string()
                 && row.authenticator.parameters == authenticator.parameters
                 && row.authenticator.secret.bytes() == authenticator.secret.bytes()
         });

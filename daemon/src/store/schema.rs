@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -81,6 +81,11 @@ CREATE TABLE scratch_codes (
     account TEXT NOT NULL REFERENCES accounts (name), number INTEGER NOT NULL, authenticator INTEGER NOT NULL,
     salt BLOB NOT NULL, digest BLOB NOT NULL, used INTEGER, expires INTEGER NOT NULL, PRIMARY KEY (account, number)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The key that a rotation under way moves away from (`rotation`).
+const VERSION_6: &str = "
+ALTER TABLE store ADD COLUMN previous_key_id TEXT;
 ";
 
 /// Settings that hold for a connection.

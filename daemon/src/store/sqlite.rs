@@ -12,13 +12,18 @@ use zeroize::Zeroizing;
 
 use super::accounts::{Accounts, Loaded};
 use super::decoy;
+use super::key::{KeyRing, KeySource, MasterKey};
 use super::schema::{self, Found};
 use super::seal::{self, Keys, Sealed, SecretBytes};
+use super::still::Stillness;
 use super::trail::{Trail, is_type};
 use super::writer::Job;
 use super::{DATABASE, LOCK, Listed, Record, StoreError, Transaction, Urgency};
 use crate::audit::chain::{AuditKey, AuditRecord};
 use crate::audit::{Event, Kind, Outcome};
+
+/// Pages in the write-ahead log after which SQLite writes them into the database: its own default.
+const CHECKPOINT_PAGES: u32 = 1000;
 
 /// Why a job could not be done.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ pub(super) enum Trouble {
 /// The keys that a store works with.
 pub(super) struct Vault {
     pub(super) keys: Keys,
+    /// Of the key that a rotation moves away from.
+    pub(super) previous: Option<Keys>,
+    /// Where the key came from.
+    pub(super) source: Option<KeySource>,
     pub(super) audit: AuditKey,
     pub(super) recovery: RecoveryKey,
 }
@@ -92,7 +101,7 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
 }
 
 /// Opens the store, making it where there is none.
-pub(super) fn open_or_make(state: &Path, keys: Keys) -> Result<(Connection, Vault, bool), StoreError> {
+pub(super) fn open_or_make(state: &Path, ring: &KeyRing) -> Result<(Connection, Vault, bool), StoreError> {
     let path = state.join(DATABASE);
     let absent = match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.len() == 0 => {
@@ -104,15 +113,15 @@ pub(super) fn open_or_make(state: &Path, keys: Keys) -> Result<(Connection, Vaul
         Err(error) => return Err(StoreError::Unavailable(format!("{}: {error}", path.display()))),
     };
     if absent {
-        make(state, &path, &keys)?;
+        make(state, &path, &ring.first()?)?;
     }
-    let (connection, vault) = open(state, keys)?;
+    let (connection, vault) = open(state, ring)?;
     Ok((connection, vault, absent))
 }
 
 /// Opens a store that is there. What the write-ahead log holds is written to the database anew, so that pages
 /// whose fsync failed once are not taken for written.
-pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), StoreError> {
+pub(super) fn open(state: &Path, ring: &KeyRing) -> Result<(Connection, Vault), StoreError> {
     let path = state.join(DATABASE);
     restrict(&path)?;
     let connection = connect(&path)?;
@@ -120,13 +129,14 @@ pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), Stor
         return Err(StoreError::Foreign { path });
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    check_key(&connection, &keys)?;
+    let (keys, source) = find_key(&connection, ring)?;
     schema::migrate(&connection)?;
+    let previous = find_previous(&connection, ring)?;
     connection.execute_batch("COMMIT")?;
     checkpoint(&connection)?;
     let audit = AuditKey::new(sealed_key(&connection, &keys, "audit")?);
     let recovery = RecoveryKey(**sealed_key(&connection, &keys, "recovery")?);
-    Ok((connection, Vault { keys, audit, recovery }))
+    Ok((connection, Vault { keys, previous, source, audit, recovery }))
 }
 
 /// Writes everything into the database itself and empties the write-ahead log.
@@ -136,6 +146,13 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
         return Err(StoreError::Unavailable("the write-ahead log is in use".to_owned()));
     }
     Ok(())
+}
+
+/// Writes everything into the database itself; from then on after each thousand pages by itself, or only when it is told to.
+pub(super) fn checkpoint_alone(connection: &Connection, by_itself: bool) -> Result<(), StoreError> {
+    let pages = if by_itself { CHECKPOINT_PAGES } else { 0 };
+    connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))?;
+    checkpoint(connection)
 }
 
 /// Makes a store under another name and renames it, so that a half-made one is never taken for a store.
@@ -154,7 +171,7 @@ fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
     connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
     schema::migrate(&connection)?;
     connection.execute(
-        "INSERT INTO store VALUES (1, ?1, ?2, 0, NULL)",
+        "INSERT INTO store VALUES (1, ?1, ?2, 0, NULL, NULL)",
         (keys.id.to_string(), wall_clock().0.cast_signed()),
     )?;
     let recovery = seal::random()?;
@@ -191,16 +208,27 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
     restrict().map_err(|error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display())))
 }
 
-fn check_key(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
+/// The store's own key among those at hand.
+fn find_key(connection: &Connection, ring: &KeyRing) -> Result<(Keys, Option<KeySource>), StoreError> {
     let made: Option<String> = connection.query_row("SELECT key_id FROM store", [], |row| row.get(0)).optional()?;
-    let given = keys.id.to_string();
-    match made {
-        Some(made) if made == given => Ok(()),
-        made => Err(StoreError::WrongKey { made: made.unwrap_or_else(|| "unknown".to_owned()), given }),
+    let made = made.unwrap_or_else(|| "unknown".to_owned());
+    match ring.find(&made)? {
+        Some(found) => Ok(found),
+        None => Err(StoreError::WrongKey { made, given: ring.first()?.id.to_string() }),
     }
 }
 
-fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Result<SecretBytes, StoreError> {
+/// The key that a rotation moves away from: without it the accounts that it has not come to would be lost.
+fn find_previous(connection: &Connection, ring: &KeyRing) -> Result<Option<Keys>, StoreError> {
+    let previous: Option<String> = connection.query_row("SELECT previous_key_id FROM store", [], |row| row.get(0))?;
+    let Some(id) = previous else { return Ok(None) };
+    match ring.find(&id)? {
+        Some((keys, _)) => Ok(Some(keys)),
+        None => Err(StoreError::PreviousKey(id)),
+    }
+}
+
+pub(super) fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Result<SecretBytes, StoreError> {
     let sealed = connection
         .query_row("SELECT nonce, sealed FROM keys WHERE name = ?1", [name], |row| {
             Ok(Sealed { nonce: row.get(0)?, bytes: row.get(1)? })
@@ -217,6 +245,9 @@ fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Resul
 pub(super) struct Session<'c> {
     connection: &'c Connection,
     keys: &'c Keys,
+    previous: Option<&'c Keys>,
+    rekeyed: Option<MasterKey>,
+    afterwards: Vec<Stillness>,
     accounts: Accounts<'c>,
     trail: Trail<'c>,
     marks: Marks<'c>,
@@ -239,6 +270,9 @@ impl<'c> Session<'c> {
         Ok(Self {
             connection,
             keys: &vault.keys,
+            previous: vault.previous.as_ref(),
+            rekeyed: None,
+            afterwards: Vec::new(),
             accounts: Accounts::new(connection)?,
             trail,
             marks: Marks {
@@ -263,6 +297,18 @@ impl<'c> Session<'c> {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         result
+    }
+
+    /// Does this alone in one transaction, while no thread works with the store.
+    pub(super) fn alone<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        self.marks.begin.execute([])?;
+        let value = work(self).map_err(|trouble| match trouble {
+            Trouble::Refused(error) => error,
+            Trouble::Engine(error) => error.into(),
+        })?;
+        self.trail.write_end()?;
+        self.marks.commit.execute([])?;
+        Ok(value)
     }
 
     /// Decides about one account. A login's decision costs the same whether the account has a record or not,
@@ -305,7 +351,7 @@ impl<'c> Session<'c> {
         if let Some(loaded) = self.load(account)? {
             return Ok(Some(loaded.record));
         }
-        match self.accounts.load(decoy::NAME, self.keys) {
+        match self.fetch(decoy::NAME) {
             // The next decision about a name without a record makes it, or makes it anew.
             Ok(_) | Err(Trouble::Refused(_)) => Ok(None),
             Err(trouble) => Err(trouble),
@@ -316,7 +362,7 @@ impl<'c> Session<'c> {
     pub(super) fn list(&mut self, after: &str, limit: usize) -> Result<Vec<Listed>, Trouble> {
         let mut listed = Vec::new();
         for name in self.accounts.names(after, limit)? {
-            match self.accounts.load(&name, self.keys) {
+            match self.fetch(&name) {
                 Ok(Some(loaded)) => listed.push(Listed::Record(Box::new(loaded.record))),
                 Ok(None) => {}
                 Err(Trouble::Refused(StoreError::Corrupt { account, what })) => {
@@ -345,6 +391,47 @@ impl<'c> Session<'c> {
     /// The keys that the store is sealed and signed with.
     pub(super) const fn keys(&self) -> &'c Keys {
         self.keys
+    }
+
+    /// Of the key that a rotation moves away from.
+    pub(super) const fn previous(&self) -> Option<&'c Keys> {
+        self.previous
+    }
+
+    /// Seals and signs a record under the store's key where it is under another one. Tells whether it was.
+    pub(super) fn reseal(&mut self, account: &str) -> Result<bool, Trouble> {
+        let Some(loaded) = self.load(account)? else { return Ok(false) };
+        self.accounts.save(account, Some(&loaded), Some(&loaded.record), self.keys)
+    }
+
+    /// A record as it lies there, without changing anything.
+    pub(super) fn peek(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
+        Ok(self.fetch(account)?.map(|loaded| loaded.record))
+    }
+
+    /// The names of up to `limit` accounts that sort after `after`.
+    pub(super) fn names(&mut self, after: &str, limit: usize) -> Result<Vec<String>, Trouble> {
+        self.accounts.names(after, limit)
+    }
+
+    /// Says that the store's keys are others after this batch: the connection is opened anew, with this key at hand.
+    pub(super) fn rekey(&mut self, key: MasterKey) {
+        self.rekeyed = Some(key);
+    }
+
+    /// Has this done between this batch and the next one.
+    pub(super) fn after_commit(&mut self, stillness: Stillness) {
+        self.afterwards.push(stillness);
+    }
+
+    /// What is to be done before the next batch.
+    pub(super) fn take_afterwards(&mut self) -> Vec<Stillness> {
+        std::mem::take(&mut self.afterwards)
+    }
+
+    /// The key that the batch brought.
+    pub(super) const fn take_rekeyed(&mut self) -> Option<MasterKey> {
+        self.rekeyed.take()
     }
 
     /// The audit's table.
@@ -392,9 +479,20 @@ impl<'c> Session<'c> {
         Ok(())
     }
 
+    /// Loads a record that is sealed under the store's key, or under the one that a rotation moves away from.
+    fn fetch(&mut self, account: &str) -> Result<Option<Loaded>, Trouble> {
+        let loaded = self.accounts.load(account, self.keys);
+        let (Err(Trouble::Refused(_)), Some(previous)) = (&loaded, self.previous) else { return loaded };
+        match self.accounts.load(account, previous) {
+            // What neither key opens is told as what it is under the store's own.
+            Err(Trouble::Refused(_)) => loaded,
+            older => older,
+        }
+    }
+
     /// Loads a record. What is attached to it and was altered is named in the audit and removed; the record goes on.
     fn load(&mut self, account: &str) -> Result<Option<Loaded>, Trouble> {
-        let loaded = self.accounts.load(account, self.keys)?;
+        let loaded = self.fetch(account)?;
         let Some(loaded) = loaded else { return Ok(None) };
         if loaded.altered.is_empty() {
             return Ok(Some(loaded));
@@ -426,7 +524,7 @@ impl<'c> Session<'c> {
 
     /// Does with the decoy what is done with the record of a failed login; makes it where it is not there.
     fn write_decoy(&mut self) -> Result<(), Trouble> {
-        let before = match self.accounts.load(decoy::NAME, self.keys) {
+        let before = match self.fetch(decoy::NAME) {
             Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
                 self.accounts.remove(decoy::NAME)?;
                 None

@@ -9,9 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::key::MasterKey;
-use super::seal::Keys;
+use super::key::{FILE, KeyRing, KeySource, MasterKey};
+use super::rotation::{self, KeyInUse};
 use super::sqlite::{self, Session, Trouble, Vault};
+use super::still::Stillness;
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
 
@@ -167,9 +168,12 @@ impl Drop for Ending {
 /// What the thread owns.
 pub(super) struct Writer {
     pub(super) state: PathBuf,
-    pub(super) master: MasterKey,
+    pub(super) ring: KeyRing,
+    pub(super) key: Arc<Mutex<KeyInUse>>,
     pub(super) syslog: Syslog,
     pub(super) queue: Arc<Queue>,
+    /// The number of the last [`Stillness::Begin`], and whether the file stands still since.
+    pub(super) still: (u64, bool),
 }
 
 /// Why the thread stopped working with a connection.
@@ -180,15 +184,18 @@ enum Pause {
     Refused,
     /// A batch was refused; the connection is not to be trusted.
     Broken,
+    /// A batch changed the store's keys: the connection is to be opened anew with this one at hand.
+    Rekeyed(MasterKey),
 }
 
 impl Writer {
     /// Works until the queue is closed and empty. A decision that panics unwinds through here: the thread must
     /// not go on, and whoever installs the panic hook ends the process.
-    pub(super) fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
+    pub(super) fn run(mut self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
         let mut open = Some(first);
-        while let Some(batch) = self.queue.take() {
+        let queue = Arc::clone(&self.queue);
+        while let Some(batch) = queue.take() {
             let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
                 Ok(open) => open,
                 Err(error) => {
@@ -204,6 +211,11 @@ impl Writer {
                 Pause::Refused => open = Some((connection, vault)),
                 // Dropping the connection drops the locks and everything it remembers.
                 Pause::Broken => {}
+                Pause::Rekeyed(key) => {
+                    self.ring.push(key, Some(KeySource::File(self.state.join(FILE))));
+                    drop((connection, vault));
+                    open = self.reopen().ok();
+                }
             }
         }
         if let Some((connection, _)) = open {
@@ -213,7 +225,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    fn work(&mut self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -224,7 +236,9 @@ impl Writer {
         };
         let mut batch = batch;
         loop {
-            match session.run(&mut batch) {
+            let ran = session.run(&mut batch);
+            let rekeyed = session.take_rekeyed();
+            match ran {
                 Ok(records) => {
                     self.queue.commits.fetch_add(1, Ordering::Relaxed);
                     batch.into_iter().for_each(|job| job.work.answer(None));
@@ -238,8 +252,19 @@ impl Writer {
                     self.syslog
                         .note(Severity::Error, &format!("store: {error}; {} decisions were refused", batch.len()));
                     refuse(batch, &error);
-                    return if full { Pause::Refused } else { Pause::Broken };
+                    // Whether a COMMIT that failed was done, the disk says at the next opening.
+                    return match rekeyed {
+                        Some(key) => Pause::Rekeyed(key),
+                        None if full => Pause::Refused,
+                        None => Pause::Broken,
+                    };
                 }
+            }
+            for stillness in session.take_afterwards() {
+                self.change_stillness(connection, vault, stillness);
+            }
+            if let Some(key) = rekeyed {
+                return Pause::Rekeyed(key);
             }
             match self.queue.take() {
                 Some(next) => batch = next,
@@ -248,13 +273,56 @@ impl Writer {
         }
     }
 
-    fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
-        let opened = Keys::derive(&self.master).and_then(|keys| sqlite::open(&self.state, keys));
+    fn reopen(&mut self) -> Result<(Connection, Vault), StoreError> {
+        // Opening writes the log into the file.
+        self.still.1 = false;
+        let opened = sqlite::open(&self.state, &self.ring);
         match &opened {
-            Ok(_) => self.syslog.note(Severity::Notice, "store: it was opened again"),
+            Ok((_, vault)) => {
+                *self.key.lock().unwrap_or_else(PoisonError::into_inner) = KeyInUse::of(vault);
+                let named = [Some(vault.keys.id), vault.previous.as_ref().map(|keys| keys.id)];
+                self.ring.keep(&named.into_iter().flatten().collect::<Vec<_>>());
+                if let Err(error) = rotation::settle(&self.state, vault) {
+                    self.syslog
+                        .note(Severity::Warning, &format!("store: {error}; it is tried again at the next start"));
+                }
+                self.syslog.note(Severity::Notice, "store: it was opened again");
+            }
             Err(error) => self.syslog.note(Severity::Error, &format!("store: it cannot be opened again: {error}")),
         }
         opened
+    }
+
+    /// Lets the database's file stand still, or move again.
+    fn change_stillness(&mut self, connection: &Connection, vault: &Vault, stillness: Stillness) {
+        match stillness {
+            Stillness::Begin(reply) => {
+                let begun = sqlite::checkpoint_alone(connection, false).and_then(|()| self.ring.bytes(vault.keys.id));
+                self.still = (self.still.0.wrapping_add(1), begun.is_ok());
+                if begun.is_err() {
+                    self.let_move(connection);
+                }
+                let number = self.still.0;
+                // Whoever asked may have gone; dropping what is sent ends the stillness.
+                let _ = reply.send(begun.map(|key| (number, key)));
+            }
+            Stillness::End(number, reply) => {
+                let stood = self.still == (number, true);
+                if stood {
+                    self.let_move(connection);
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(stood);
+                }
+            }
+        }
+    }
+
+    fn let_move(&mut self, connection: &Connection) {
+        self.still.1 = false;
+        if let Err(error) = sqlite::checkpoint_alone(connection, true) {
+            self.syslog.note(Severity::Warning, &format!("store: the write-ahead log stays as it is: {error}"));
+        }
     }
 
     fn finish(&self, connection: Connection) {

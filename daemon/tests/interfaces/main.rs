@@ -27,6 +27,7 @@ mod noticing;
 mod policy;
 mod private_socket;
 mod remembering;
+mod rotating;
 mod scene;
 mod settings;
 #[path = "../../../verifier/tests/model/slow.rs"]

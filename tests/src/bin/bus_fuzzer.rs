@@ -7,9 +7,10 @@
 use std::{
     collections::BTreeSet,
     env,
+    fs::File,
     io::{ErrorKind, Read, Write},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,8 @@ const KEYS: [&str; 14] = [
 ];
 
 /// Types that no member takes in this place, or not alone.
-const TYPES: [&str; 16] = ["y", "b", "n", "q", "i", "u", "x", "t", "d", "s", "g", "o", "v", "as", "a{sv}", "aa{sv}"];
+const TYPES: [&str; 17] =
+    ["y", "b", "n", "q", "i", "u", "x", "t", "d", "s", "g", "o", "h", "v", "as", "a{sv}", "aa{sv}"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().collect();
@@ -216,6 +218,7 @@ impl Caller {
             Signature::Str => Variant::Str(self.text().into()),
             Signature::Signature => Variant::Signature(Signature::try_from("a{s(iv)}").ok()?),
             Signature::ObjectPath => Variant::ObjectPath(OBJECT_PATH.try_into().ok()?),
+            Signature::Fd => Variant::Fd(self.descriptor().ok()?.into()),
             Signature::Variant => Variant::Variant(Box::new(self.variant(depth)?)),
             Signature::Array(of) => {
                 let mut array = Array::new(of.signature());
@@ -243,6 +246,17 @@ impl Caller {
         })
     }
 
+    /// Of a file, a device, a socket, or a pipe whose reader is gone: one that somebody could read would be waited for.
+    fn descriptor(&mut self) -> Result<OwnedFd> {
+        Ok(match self.random.below(5) {
+            0 => File::open("/dev/null")?.into(),
+            1 => File::options().write(true).open("/dev/full")?.into(),
+            2 => File::open("/")?.into(),
+            3 => UnixStream::pair()?.0.into(),
+            _ => std::io::pipe()?.1.into(),
+        })
+    }
+
     /// What a variant holds: of any type, and now and then variants in variants.
     fn variant(&mut self, depth: usize) -> Option<Variant<'static>> {
         if depth == 0 && self.random.once_in(8) {
@@ -253,7 +267,7 @@ impl Caller {
             return Some(nested);
         }
         // No containers below the third level: they would grow without an end.
-        let kinds = if depth < 3 { TYPES.len() } else { 10 };
+        let kinds = if depth < 3 { TYPES.len() } else { 13 };
         let kind = TYPES[self.random.below(kinds)];
         self.value(&Signature::try_from(kind).ok()?, depth + 1)
     }

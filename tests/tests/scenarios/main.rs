@@ -29,6 +29,7 @@ mod footprint;
 mod good_guest;
 mod hostile_bus;
 mod hostile_input;
+mod keeping;
 mod kills;
 mod lessons;
 mod locks;
