@@ -74,13 +74,14 @@ impl<W: Write> Writer<W> {
         }
         let wrapping =
             derive(passphrase, &salt, WORK).ok_or_else(|| io::Error::other("the passphrase cannot be used"))?;
-        let body = cipher(&wrapping).encrypt(&Nonce::default(), file_key.as_slice());
-        let body = body.map_err(|_| io::Error::other("sealing failed"))?;
+        let body = cipher(&wrapping).encrypt(&Nonce::default(), file_key.as_slice()).map_err(|_| unsealed())?;
         let header = format!("{VERSION}-> scrypt {} {WORK}\n{}\n---", encode(&salt), encode(&body));
-        let mac = authenticate(&file_key, header.as_bytes());
+        let mac = authenticate(&file_key, header.as_bytes()).ok_or_else(unsealed)?;
+        let stream = Stream::new(&file_key, &nonce).ok_or_else(unsealed)?;
         out.write_all(format!("{header} {}\n", encode(&mac)).as_bytes())?;
         out.write_all(&nonce)?;
-        Ok(Self { out, stream: Stream::new(&file_key, &nonce), chunk: Zeroizing::new(Vec::with_capacity(CHUNK + TAG)) })
+        // Room for the tag too: a buffer that grew would leave a copy of what was in it.
+        Ok(Self { out, stream, chunk: Zeroizing::new(Vec::with_capacity(CHUNK + TAG)) })
     }
 
     /// Writes the last chunk: without it the file is not whole.
@@ -94,8 +95,7 @@ impl<W: Write> Writer<W> {
 
     fn write_chunk(&mut self, last: bool) -> io::Result<()> {
         let nonce = self.stream.next(last)?;
-        let sealed = self.stream.cipher.encrypt_in_place(&nonce, &[], &mut *self.chunk);
-        sealed.map_err(|_| io::Error::other("sealing failed"))?;
+        self.stream.cipher.encrypt_in_place(&nonce, &[], &mut *self.chunk).map_err(|_| unsealed())?;
         self.out.write_all(&self.chunk)?;
         self.chunk.clear();
         Ok(())
@@ -118,14 +118,25 @@ impl<W: Write> Write for Writer<W> {
     }
 }
 
-/// Decrypts what is read. It ends with an error where the file was cut or altered.
+/// Decrypts what is read. It ends with an error where the file was cut or altered, and stays at that.
 pub(crate) struct Reader<R> {
     input: R,
     stream: Stream,
     /// Authenticated, and how much of it was handed on.
     chunk: Zeroizing<Vec<u8>>,
     given: usize,
-    ended: bool,
+    state: State,
+}
+
+/// How far a file was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// More chunks follow.
+    Open,
+    /// The last chunk was read, and nothing follows it.
+    Whole,
+    /// It was cut or altered, or could not be read.
+    Broken,
 }
 
 impl<R: Read> Reader<R> {
@@ -143,20 +154,30 @@ impl<R: Read> Reader<R> {
             Err(trouble) => return Ok(Err(trouble)),
         };
         let mut nonce = [0; 16];
-        if let Err(error) = input.read_exact(&mut nonce) {
-            return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(Err(Trouble::Altered)) } else { Err(error) };
+        match input.read_exact(&mut nonce) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Err(Trouble::Altered)),
+            read => read?,
         }
-        let stream = Stream::new(&file_key, &nonce);
-        Ok(Ok(Self { input, stream, chunk: Zeroizing::default(), given: 0, ended: false }))
+        let Some(stream) = Stream::new(&file_key, &nonce) else { return Ok(Err(Trouble::Altered)) };
+        Ok(Ok(Self { input, stream, chunk: Zeroizing::default(), given: 0, state: State::Open }))
     }
 
+    /// Reads the next chunk. Where that fails, nothing is left to be handed on.
     fn read_chunk(&mut self) -> io::Result<()> {
-        let altered = || io::Error::new(io::ErrorKind::InvalidData, "it was cut or altered");
-        let first = self.stream.counter == 0;
         self.given = 0;
+        let read = self.open_chunk();
+        if read.is_err() {
+            self.chunk.clear();
+            self.state = State::Broken;
+        }
+        read
+    }
+
+    fn open_chunk(&mut self) -> io::Result<()> {
+        let first = self.stream.counter == 0;
         self.chunk.clear();
         (&mut self.input).take((CHUNK + TAG) as u64).read_to_end(&mut self.chunk)?;
-        // Whether it is the last one, its nonce tells; only an empty file has an empty one.
+        // Whether it is the last one, its nonce tells.
         let full = self.chunk.len() == CHUNK + TAG;
         let sealed = self.chunk.clone();
         let open = |chunk: &mut Vec<u8>, nonce| self.stream.cipher.decrypt_in_place(&nonce, &[], chunk).is_ok();
@@ -164,19 +185,28 @@ impl<R: Read> Reader<R> {
             return self.stream.step();
         }
         self.chunk = sealed;
+        // Only an empty file has an empty last chunk.
         if !open(&mut self.chunk, self.stream.nonce(true)) || (self.chunk.is_empty() && !first) {
             return Err(altered());
         }
-        self.ended = true;
-        // Nothing follows the last chunk.
-        if self.input.read(&mut [0; 1])? == 0 { Ok(()) } else { Err(altered()) }
+        match self.input.read_exact(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => return Err(error),
+            Ok(()) => return Err(altered()),
+        }
+        self.state = State::Whole;
+        Ok(())
     }
 }
 
 impl<R: Read> Read for Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.given == self.chunk.len() && !self.ended {
-            self.read_chunk()?;
+        while self.given == self.chunk.len() {
+            match self.state {
+                State::Open => self.read_chunk()?,
+                State::Whole => break,
+                State::Broken => return Err(altered()),
+            }
         }
         let rest = self.chunk.get(self.given..).unwrap_or_default();
         let length = rest.len().min(buffer.len());
@@ -195,8 +225,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(file_key: &[u8; 16], nonce: &[u8; 16]) -> Self {
-        Self { cipher: cipher(&expand(file_key, nonce, b"payload")), counter: 0 }
+    fn new(file_key: &[u8; 16], nonce: &[u8; 16]) -> Option<Self> {
+        Some(Self { cipher: cipher(&*expand(file_key, nonce, b"payload")?), counter: 0 })
     }
 
     /// 11 bytes of number, one that marks the last chunk.
@@ -240,7 +270,7 @@ impl Header {
         let opened = cipher(&wrapping).decrypt(&Nonce::default(), self.body.as_slice()).map(Zeroizing::new);
         let opened = opened.map_err(|_| Trouble::WrongPassphrase)?;
         let file_key = Zeroizing::new(*opened.first_chunk::<16>().ok_or(Trouble::Altered)?);
-        let mac = authenticate(&file_key, &self.authenticated);
+        let mac = authenticate(&file_key, &self.authenticated).ok_or(Trouble::Altered)?;
         if mac.ct_eq(&self.mac).into() { Ok(file_key) } else { Err(Trouble::Altered) }
     }
 }
@@ -250,8 +280,9 @@ fn read_header(input: &mut impl Read) -> io::Result<Result<Header, Trouble>> {
     let mut text = Vec::new();
     let mut byte = [0];
     while text.len() < LONGEST_HEADER {
-        if input.read(&mut byte)? == 0 {
-            break;
+        match input.read_exact(&mut byte) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            read => read?,
         }
         text.extend_from_slice(&byte);
         let line = text.rsplit(|byte| *byte == b'\n').nth(1).unwrap_or_default();
@@ -295,19 +326,26 @@ fn cipher(key: &[u8; 32]) -> ChaCha20Poly1305 {
     ChaCha20Poly1305::new(&Key::from(*key))
 }
 
-/// HKDF-SHA-256. 32 bytes are never too many for it.
-fn expand(file_key: &[u8; 16], salt: &[u8], label: &[u8]) -> Zeroizing<[u8; 32]> {
+/// HKDF-SHA-256 (RFC 5869).
+fn expand(file_key: &[u8; 16], salt: &[u8], label: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
-    let _ = Hkdf::<Sha256>::new(Some(salt), file_key).expand(label, key.as_mut_slice());
-    key
+    Hkdf::<Sha256>::new(Some(salt), file_key).expand(label, key.as_mut_slice()).ok()?;
+    Some(key)
 }
 
-fn authenticate(file_key: &[u8; 16], header: &[u8]) -> [u8; 32] {
-    let key = expand(file_key, &[], b"header");
-    // HMAC takes a key of any length (RFC 2104, section 2).
-    Hmac::<Sha256>::new_from_slice(key.as_slice())
-        .map(|mac| mac.chain_update(header).finalize().into_bytes().into())
-        .unwrap_or_default()
+/// What the header's last line holds.
+fn authenticate(file_key: &[u8; 16], header: &[u8]) -> Option<[u8; 32]> {
+    let key = expand(file_key, &[], b"header")?;
+    let mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).ok()?;
+    Some(mac.chain_update(header).finalize().into_bytes().into())
+}
+
+fn altered() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it was cut or altered")
+}
+
+fn unsealed() -> io::Error {
+    io::Error::other("sealing failed")
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -418,6 +456,67 @@ mod tests {
         }
         let endless = Reader::begin(io::repeat(b'a'), "x").unwrap().err();
         assert_eq!(endless, Some(Trouble::NotPassphrase));
+    }
+
+    #[test]
+    fn nothing_that_was_not_authenticated_is_handed_on_however_often_it_is_asked_for() {
+        let text = vec![7; 2 * CHUNK];
+        let mut file = seal(&text, "horse");
+        let in_the_second_chunk = file.len() - 100;
+        file[in_the_second_chunk] ^= 1;
+        let mut reader = Reader::begin(&file[..], "horse").unwrap().ok().unwrap();
+        let mut buffer = vec![0; CHUNK];
+        reader.read_exact(&mut buffer).unwrap();
+        assert_eq!(buffer, text[..CHUNK]);
+        for _ in 0..3 {
+            let mut more = [0; 16];
+            assert_eq!(reader.read(&mut more).unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(more, [0; 16]);
+        }
+    }
+
+    #[test]
+    fn chunks_of_one_file_cannot_be_left_out_swapped_or_repeated() {
+        let text: Vec<u8> = (0..4 * CHUNK).map(|index| (index / CHUNK) as u8).collect();
+        let file = seal(&text, "horse");
+        let sealed = CHUNK + TAG;
+        let (header, chunks) = file.split_at(file.len() - 4 * sealed);
+        let chunks: Vec<&[u8]> = chunks.chunks(sealed).collect();
+        let made = |order: &[usize]| [header].into_iter().chain(order.iter().map(|at| chunks[*at])).collect::<Vec<_>>();
+        assert_eq!(open(&made(&[0, 1, 2, 3]).concat(), "horse").as_deref(), Ok(text.as_slice()));
+        for order in [&[0, 1, 2][..], &[1, 2, 3], &[0, 2, 1, 3], &[0, 0, 1, 2, 3], &[0, 1, 2, 3, 3], &[3], &[]] {
+            assert!(open(&made(order).concat(), "horse").is_err(), "{order:?}");
+        }
+    }
+
+    /// The program of Debian's package `age`, which asks at its terminal.
+    fn age(arguments: &str, passphrase: &str) {
+        let script = format!(
+            "log_user 0\nset timeout 60\nspawn age {arguments}\n\
+             expect {{\n -re {{passphrase[^:]*: *$}} {{ send -- \"{passphrase}\\r\"; exp_continue }}\n \
+             timeout {{ exit 2 }}\n eof {{}}\n}}\n\
+             lassign [wait] pid spawned os code\nexit $code"
+        );
+        let ended = std::process::Command::new("expect").args(["-c", &script]).status().unwrap();
+        assert!(ended.success(), "age {arguments}");
+    }
+
+    #[test]
+    fn the_age_program_opens_what_is_sealed_here_and_the_other_way_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let [ours, theirs, plain, opened] = ["ours", "theirs", "plain", "opened"].map(path);
+        for length in [0, CHUNK, CHUNK + 1] {
+            let text: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            std::fs::write(&ours, seal(&text, "correct horse battery")).unwrap();
+            age(&format!("--decrypt -o {} {}", opened.display(), ours.display()), "correct horse battery");
+            // Of nothing it makes no file.
+            assert_eq!(std::fs::read(&opened).unwrap_or_default(), text, "{length}");
+            std::fs::write(&plain, &text).unwrap();
+            age(&format!("--passphrase -o {} {}", theirs.display(), plain.display()), "correct horse battery");
+            let theirs = std::fs::read(&theirs).unwrap();
+            assert_eq!(open(&theirs, "correct horse battery").as_deref(), Ok(text.as_slice()), "{length}");
+        }
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub(crate) async fn choose(descriptor: Option<u32>, output: &Output) -> Result<Z
             first
         }
     };
+    // At a terminal it would be read without them; and what nobody can type again opens nothing.
+    if passphrase.trim() != passphrase.as_str() || passphrase.contains(is_untypable) {
+        let what = "a passphrase has no spaces around it, and no control characters in it";
+        return Err(Failure::refused(what).with_help("Nothing was written."));
+    }
     if passphrase.chars().count() < SHORTEST {
         return Err(Failure::refused(format!("a passphrase has at least {SHORTEST} characters"))
             .with_help("Nothing was written. Six words by chance are a good one."));
@@ -62,6 +67,11 @@ async fn ask(question: &str, output: &Output) -> Result<Zeroizing<String>, Failu
         Answer::Line(line) => Ok(line),
         Answer::End | Answer::Interrupted => Err(Failure::refused("no passphrase was given")),
     }
+}
+
+/// What a terminal does not hand on, and what stands for bytes that are no UTF-8.
+fn is_untypable(letter: char) -> bool {
+    letter.is_control() || letter == char::REPLACEMENT_CHARACTER
 }
 
 /// One line; its end is no part of it.

@@ -58,7 +58,7 @@ use crate::options::Options;
 use crate::service::Service;
 use crate::store::home::MACHINE_ID;
 use crate::store::renewal::{IfKept, renew};
-use crate::store::restoration::{Manner, Restored, restore};
+use crate::store::restoration::{Alone, Manner, Restored, restore};
 use crate::store::{KeyRing, KeySource, MachineId, Store};
 
 /// How often verifications that nobody answers are looked for.
@@ -69,6 +69,8 @@ const PRUNE: Duration = Duration::from_secs(3600);
 const WARNINGS: usize = 20;
 /// How long the start waits for a bus that is there and does not answer.
 const BUS: Duration = Duration::from_secs(2);
+/// How long a restore waits for a daemon that is being stopped: longer than systemd lets it (TimeoutStopSec).
+const STOPPING: Duration = Duration::from_secs(30);
 /// How long the end of the process waits for what is under way.
 const FINISH: Duration = Duration::from_secs(5);
 
@@ -154,7 +156,15 @@ fn restore_state(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error
     hardening::harden()?;
     let manner = Manner { replace: options.replace, trust_counters: options.trust_counters };
     let mut backup = std::io::stdin().lock();
-    let restored = restore(&options.state, credentials().as_deref(), &mut backup, manner, &clock::now())?;
+    let alone = match options.wait {
+        false => Alone::at_once(&options.state)?,
+        true => Alone::within(&options.state, STOPPING, |waits| {
+            let mut out = std::io::stdout();
+            // Where nobody reads it, nobody stops the daemon either, and that is told.
+            let _ = out.write_all(if waits { b"waits\n" } else { b"alone\n" }).and_then(|()| out.flush());
+        })?,
+    };
+    let restored = restore(&alone, credentials().as_deref(), &mut backup, manner, &clock::now())?;
     syslog.note(Severity::Notice, "the state was restored from a backup");
     let mut lines = String::new();
     for Restored { account, id, label, kind, state } in &restored {

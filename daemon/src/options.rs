@@ -32,6 +32,10 @@ pub struct Options {
     /// With --restore: nothing was spent since the backup was made.
     #[arg(long, requires = "restore")]
     pub trust_counters: bool,
+    /// With --restore: wait up to 30 s for a daemon that is being stopped. The first line on standard output says whether
+    /// that is needed (`waits`) or not (`alone`).
+    #[arg(long, requires = "restore")]
+    pub wait: bool,
     /// The directory of the store and the key: mode 0700, owned by the daemon's user.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
     pub state: PathBuf,

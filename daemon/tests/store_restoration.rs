@@ -14,7 +14,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::audit::{Event, Kind, Outcome};
-use daemon::store::restoration::{Manner, RestoreError, Restored, restore};
+use daemon::store::restoration::{Alone, Manner, RestoreError, Restored, restore};
 use daemon::store::{KeyRing, KeySource, Record, Store, StoreError, Urgency};
 use store_fixture::{Scratch, attach, charge, failures, put, record, scratch_codes};
 use verifier::{BootTime, Counter, Moving, Now, TimeStep, WallTime};
@@ -55,7 +55,7 @@ async fn original() -> (Scratch, Store) {
 }
 
 fn restore_to(scratch: &Scratch, backup: &[u8], manner: Manner) -> Result<Vec<Restored>, RestoreError> {
-    restore(scratch.state(), None, &mut &backup[..], manner, &now())
+    restore(&Alone::at_once(scratch.state())?, None, &mut &backup[..], manner, &now())
 }
 
 const REPLACE: Manner = Manner { replace: true, trust_counters: false };
@@ -138,6 +138,32 @@ async fn accounts_that_are_kept_are_replaced_only_where_that_is_said() {
     assert!(store.read("zoe").await.unwrap().is_none() && store.read("carol").await.unwrap().is_some());
     assert_ne!(fs::read(scratch.state().join("master.key")).unwrap(), key);
     assert!(!scratch.state().join("master.key.next").exists() && !scratch.state().join(".restore").exists());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_daemon_to_end_comes_before_the_next_one() {
+    let (_original, store) = original().await;
+    let backup = back_up(&store).await;
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let (state, (sender, told)) = (scratch.state().to_owned(), std::sync::mpsc::channel());
+    let restoring = std::thread::spawn(move || {
+        let told = |waits| sender.send(waits).unwrap();
+        let alone = Alone::within(&state, std::time::Duration::from_secs(30), told).unwrap();
+        restore(&alone, None, &mut &backup[..], Manner::default(), &now()).unwrap().len()
+    });
+    assert!(told.recv().unwrap());
+    store.close().await;
+    drop(store);
+    assert_eq!(restoring.join().unwrap(), 6);
+    // Nobody has to be waited for.
+    let mut waited = None;
+    Alone::within(scratch.state(), std::time::Duration::from_secs(30), |waits| waited = Some(waits)).unwrap();
+    assert_eq!(waited, Some(false));
+    // And one that does not end is not waited for without an end.
+    let _store = scratch.open();
+    let refused = Alone::within(scratch.state(), std::time::Duration::from_millis(1), |_| ()).unwrap_err();
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
 }
 
 #[tokio::test]
@@ -266,7 +292,9 @@ async fn beside_a_credential_the_backups_own_key_is_used_from_its_file() {
     let (scratch, credentials) = (Scratch::new(), tempfile::tempdir().unwrap());
     fs::write(credentials.path().join("countersign.key"), [7; 32]).unwrap();
     let credentials = Some(credentials.path());
-    restore(scratch.state(), credentials, &mut &backup[..], Manner::default(), &now()).unwrap();
+    let alone = Alone::at_once(scratch.state()).unwrap();
+    restore(&alone, credentials, &mut &backup[..], Manner::default(), &now()).unwrap();
+    drop(alone);
     let ring = KeyRing::load(credentials, scratch.state()).unwrap().0;
     let store = Store::open(scratch.state(), ring, scratch.syslog.clone()).unwrap();
     assert_eq!(store.key_in_use().source, Some(KeySource::File(scratch.state().join("master.key"))));

@@ -10,6 +10,7 @@ use std::{
 
 use dbus_api::Error;
 use nix::{
+    errno::Errno,
     fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2},
     unistd::{geteuid, pipe2},
 };
@@ -109,9 +110,14 @@ impl Partial {
 
     /// Gives it its name, which nobody else's file has taken meanwhile, and makes that durable.
     fn keep(self, file: &Path) -> Result<(), Failure> {
-        match renameat2(AT_FDCWD, &self.0, AT_FDCWD, file, RenameFlags::RENAME_NOREPLACE) {
-            Err(nix::errno::Errno::EEXIST) => return Err(taken(file)),
-            renamed => renamed.map_err(|error| cannot_write(file, &error.into()))?,
+        let named = match renameat2(AT_FDCWD, &self.0, AT_FDCWD, file, RenameFlags::RENAME_NOREPLACE) {
+            // NFS and others cannot do that (rename(2)), but link; the other name goes with `self`.
+            Err(Errno::EINVAL) => fs::hard_link(&self.0, file),
+            renamed => renamed.map_err(io::Error::from),
+        };
+        match named {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(file)),
+            named => named.map_err(|error| cannot_write(file, &error))?,
         }
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());

@@ -103,17 +103,22 @@ async fn ask(output: &Output) -> Result<(), Failure> {
 }
 
 /// The credential, if there is one: the daemon would take it before its file.
-fn credential(host: &Host) -> Option<PathBuf> {
+pub(super) fn credential(host: &Host) -> Option<PathBuf> {
     CREDENTIALS.iter().map(|folder| Path::new(folder).join(CREDENTIAL)).find(|path| host.has(path))
 }
 
 /// Does this to the daemon's unit. Where no systemd runs, nothing is active.
 pub(super) fn systemctl(host: &Host, what: &str) -> Result<Ran, Failure> {
-    if !host.has(Path::new("/run/systemd/system")) {
+    if !is_managed(host) {
         return Ok(Ran::default());
     }
     let ran = host.run("systemctl", &[what, "--quiet", UNIT]);
     ran.map_err(|error| Failure::refused(format!("systemctl cannot be run: {error}")))
+}
+
+/// Whether systemd runs here (sd_booted(3)).
+pub(super) fn is_managed(host: &Host) -> bool {
+    host.has(Path::new("/run/systemd/system"))
 }
 
 fn make(forget_accounts: bool) -> io::Result<Ran> {

@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dbus_api::BACKUP_HEADER;
 use rusqlite::Connection;
@@ -84,18 +85,44 @@ pub enum RestoreError {
     },
 }
 
+/// The state to oneself: no daemon works with it, and none begins to.
+#[derive(Debug)]
+pub struct Alone {
+    state: PathBuf,
+    _lock: File,
+}
+
+impl Alone {
+    /// Where no daemon runs.
+    ///
+    /// # Errors
+    /// A daemon works with the state, or it is not ours.
+    pub fn at_once(state: &Path) -> Result<Self, StoreError> {
+        Ok(Self { state: state.to_owned(), _lock: sqlite::lock(state)? })
+    }
+
+    /// Where a daemon is about to be stopped. `told` hears first whether that is waited for: from then on no other one
+    /// comes between.
+    ///
+    /// # Errors
+    /// As [`Alone::at_once`], after `patience`.
+    pub fn within(state: &Path, patience: Duration, told: impl FnOnce(bool)) -> Result<Self, StoreError> {
+        Ok(Self { state: state.to_owned(), _lock: sqlite::lock_within(state, patience, told)? })
+    }
+}
+
 /// Puts the store from `backup` in place. Returns its authenticators for review.
 ///
 /// # Errors
 /// As [`RestoreError`] says.
 pub fn restore(
-    state: &Path,
+    alone: &Alone,
     credentials: Option<&Path>,
     backup: &mut impl Read,
     manner: Manner,
     now: &Now,
 ) -> Result<Vec<Restored>, RestoreError> {
-    let _alone = sqlite::lock(state)?;
+    let state = alone.state.as_path();
     let here = Here::look(state, credentials, manner)?;
     let folder = state.join(FOLDER);
     remove_folder(&folder)?;

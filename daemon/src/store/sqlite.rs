@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement};
@@ -70,6 +72,38 @@ impl Trouble {
 
 /// Checks the state directory and takes the lock that keeps a second daemon out while the file is open.
 pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
+    let file = open_lock(state)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: state.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(no_lock(state, &error)),
+    }
+}
+
+/// The same where a daemon is about to end: whoever waits has the lock before one that is started anew. Says first
+/// whether it has to be waited for.
+pub(super) fn lock_within(state: &Path, patience: Duration, told: impl FnOnce(bool)) -> Result<File, StoreError> {
+    match lock(state) {
+        Err(StoreError::InUse { .. }) => {}
+        locked => {
+            told(false);
+            return locked;
+        }
+    }
+    let file = open_lock(state)?;
+    // flock(2) has no timeout. The lock belongs to what both descriptors are open on.
+    let waiting = file.try_clone().map_err(|error| no_lock(state, &error))?;
+    let (sender, locked) = mpsc::channel();
+    thread::spawn(move || sender.send(waiting.lock()));
+    told(true);
+    match locked.recv_timeout(patience) {
+        Ok(locked) => locked.map(|()| file).map_err(|error| no_lock(state, &error)),
+        Err(_) => Err(StoreError::InUse { path: state.to_owned() }),
+    }
+}
+
+/// Checks the state directory and opens the file that is locked.
+fn open_lock(state: &Path) -> Result<File, StoreError> {
     let directory = |what: String| StoreError::Directory { path: state.to_owned(), what };
     let metadata = fs::metadata(state).map_err(|error| directory(error.to_string()))?;
     if !metadata.is_dir() {
@@ -83,7 +117,6 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
         let mode = metadata.mode() & 0o7777;
         return Err(directory(format!("others may enter it (mode {mode:04o}); run: chmod 0700 {}", state.display())));
     }
-    let path = state.join(LOCK);
     let open = OpenOptions::new()
         .read(true)
         .write(true)
@@ -91,13 +124,12 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(&path);
-    let file = open.map_err(|error| directory(format!("{LOCK}: {error}")))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: state.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(directory(format!("{LOCK}: {error}"))),
-    }
+        .open(state.join(LOCK));
+    open.map_err(|error| no_lock(state, &error))
+}
+
+fn no_lock(state: &Path, error: &io::Error) -> StoreError {
+    StoreError::Directory { path: state.to_owned(), what: format!("{LOCK}: {error}") }
 }
 
 /// Opens the store, making it where there is none.
