@@ -67,15 +67,20 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Where it cannot be written, or there is no randomness.
-    pub(crate) fn begin(mut out: W, passphrase: &str) -> io::Result<Self> {
+    pub(crate) fn begin(out: W, passphrase: &str) -> io::Result<Self> {
+        Self::begin_at(out, passphrase, WORK)
+    }
+
+    /// The same with so much work for the passphrase.
+    pub(crate) fn begin_at(mut out: W, passphrase: &str, work: u8) -> io::Result<Self> {
         let (mut file_key, mut salt, mut nonce) = (Zeroizing::new([0; 16]), [0; 16], [0; 16]);
         for random in [file_key.as_mut_slice(), &mut salt, &mut nonce] {
             getrandom::fill(random).map_err(|_| io::Error::other("the random number generator failed"))?;
         }
         let wrapping =
-            derive(passphrase, &salt, WORK).ok_or_else(|| io::Error::other("the passphrase cannot be used"))?;
+            derive(passphrase, &salt, work).ok_or_else(|| io::Error::other("the passphrase cannot be used"))?;
         let body = cipher(&wrapping).encrypt(&Nonce::default(), file_key.as_slice()).map_err(|_| unsealed())?;
-        let header = format!("{VERSION}-> scrypt {} {WORK}\n{}\n---", encode(&salt), encode(&body));
+        let header = format!("{VERSION}-> scrypt {} {work}\n{}\n---", encode(&salt), encode(&body));
         let mac = authenticate(&file_key, header.as_bytes()).ok_or_else(unsealed)?;
         let stream = Stream::new(&file_key, &nonce).ok_or_else(unsealed)?;
         out.write_all(format!("{header} {}\n", encode(&mac)).as_bytes())?;
