@@ -125,7 +125,7 @@ impl Booted {
     ///
     /// # Errors
     /// It does not run.
-    pub fn outside(&self, path: &str) -> Result<PathBuf> {
+    pub fn path_of(&self, path: &str) -> Result<PathBuf> {
         let leader = self.leader()?.context("the machine has no first process")?;
         Ok(PathBuf::from(format!("/proc/{leader}/root{path}")))
     }

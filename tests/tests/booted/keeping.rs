@@ -22,7 +22,7 @@ fn machine(suite: &str) -> (Booted, Vec<String>) {
     let machine = installed(suite);
     machine.add_person("alice", PASSWORD).unwrap();
     machine.write("/etc/pam.d/code", CODE_ALONE).unwrap();
-    let (fob, codes) = HotpKey::distinct(21, 60).unwrap();
+    let (fob, codes) = HotpKey::distinct(21, 3000).unwrap();
     machine.import_hotp("alice", &fob).unwrap();
     (machine, codes)
 }
@@ -93,7 +93,7 @@ struct Tpm {
 impl Tpm {
     fn start(machine: &Booted) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let socket = machine.outside("/run/swtpm").unwrap();
+        let socket = machine.path_of("/run/swtpm").unwrap();
         let mut command = Command::new("swtpm");
         command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"]);
         command.arg("--tpmstate").arg(format!("dir={}", state.path().display()));

@@ -226,7 +226,7 @@ fn a_backup_under_load_revives_no_code_of_any_kind_on_another_host() -> Result<(
     let old = hosts()?;
     // First the phone: with it alice gets recovery codes, which would replace scratch codes.
     let phone = old.enrol("alice")?;
-    let people = [Person::new(&old, "bob", 41, 400)?, Person::new(&old, "carol", 42, 400)?];
+    let people = [Person::new(&old, "bob", 41, 3000)?, Person::new(&old, "carol", 42, 3000)?];
     let file = format!("{}\n\" TOTP_AUTH\n{}\n", HotpKey::numbered(43).secret, scratch_codes.join("\n"));
     old.write("/home/alice/.google_authenticator", &file)?;
     old.run(&["sh", "-c", "cd /home/alice && chown alice .google_authenticator && chmod 0400 .google_authenticator"])?;
@@ -280,7 +280,7 @@ fn a_backup_under_load_revives_no_code_of_any_kind_on_another_host() -> Result<(
 #[test]
 fn while_the_key_is_rotated_nobody_is_refused_and_nobody_waits() -> Result<()> {
     let host = builder().user_without_password("bob").start()?;
-    let people = [Person::new(&host, "alice", 51, 400)?, Person::new(&host, "bob", 52, 400)?];
+    let people = [Person::new(&host, "alice", 51, 3000)?, Person::new(&host, "bob", 52, 3000)?];
     import_many(&host, 4000)?;
     let keys = || -> Result<String> { Ok(host.countersign(&["key", "status", "--json"])?.success()?.stdout) };
     let first = keys()?;
