@@ -59,6 +59,8 @@ const EXAMPLES: &[(&str, &str, &[Try])] = &[
     ("docs/module.md", "The account phase of sshd", &[Try::Recipe("Ansible, rsync and git")]),
     ("docs/module.md", "Password and code in one prompt", &[Try::Stack(&["pc"]), Try::Stack(&["pc"])]),
     ("docs/module.md", "Its own log lines", &[Try::Shown]),
+    ("docs/moving.md", "While both modules are there", &[Try::Toml, Try::Stack(&["p", "c"])]),
+    ("docs/moving.md", "The end", &[Try::Stack(&["p", "c"])]),
     ("docs/policy.md", "Others than root", &[Try::Toml]),
     // Played with another account in scenarios/explaining.rs.
     ("docs/policy.md", "Before it happens", &[Try::Shown]),
