@@ -802,8 +802,8 @@ pub(crate) struct Backup {
 
 /// Bring accounts and master key back from a backup
 ///
-/// What was spent since the backup was made stays spent: codes by time work again after about six minutes, and key fobs
-/// that count and recovery codes wait until `countersign enable USER`. All authenticators are listed for review. The
+/// What was spent since the backup was made stays spent: codes by time work again after about six minutes; key fobs that
+/// count, recovery and scratch codes wait until `countersign enable USER`. All authenticators are listed for review. The
 /// daemon is stopped meanwhile; logins wait. A wrong passphrase, a file that was cut or altered, or one of a newer version
 /// changes nothing. For root alone.
 #[derive(Debug, Args)]
@@ -817,7 +817,7 @@ pub(crate) struct Restore {
     /// Replace the accounts that are kept here
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Nothing was spent since the backup was made: a move that was planned, with the old host's daemon stopped before
+    /// Nothing was spent since the backup was made: a move that was planned, with nobody logging in on the old host since
     #[arg(long)]
     pub(crate) trust_counters: bool,
     /// Read the passphrase from this file descriptor, as one line, instead of asking

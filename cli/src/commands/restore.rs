@@ -186,7 +186,7 @@ fn describe(lines: &str, trusted: bool, output: &Output) -> Result<(), Failure> 
         return output
             .say("The counters of the backup are trusted: every code that was not used on the old host works.");
     }
-    output.say("Review the list: what was removed since the backup is back. Codes by time work again in about six minutes. What waits, and all recovery codes, work again after: sudo countersign enable USER")
+    output.say("Review the list: what was removed since the backup is back. Codes by time work again in about six minutes. What waits, recovery codes and scratch codes work again after: sudo countersign enable USER")
 }
 
 fn row(line: &str) -> Vec<Cell> {
