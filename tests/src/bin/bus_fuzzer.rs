@@ -32,6 +32,9 @@ const SIZES: [usize; 5] = [0, 1, 1 << 10, 64 << 10, 1 << 20];
 /// Bytes of large texts in one message: the system bus takes no message over 32 MiB.
 const ROOM: usize = 2 << 20;
 
+/// How many descriptors the variants of one message may have: the system bus hangs up on whoever sends more than 16.
+const DESCRIPTORS: usize = 4;
+
 /// Keys of the contract's dictionaries, and some of nobody's. `account` is not among them: without it no record
 /// can be imported.
 const KEYS: [&str; 14] = [
@@ -110,6 +113,8 @@ struct Caller {
     names: Vec<String>,
     /// How many bytes the large texts of one message may still have.
     room: usize,
+    /// How many descriptors its variants may still have.
+    descriptors: usize,
     runtime: Runtime,
     connection: Connection,
 }
@@ -118,7 +123,7 @@ impl Caller {
     fn new(way: Way, random: Random, names: Vec<String>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = runtime.block_on(way.connect())?;
-        Ok(Self { way, random, names, room: ROOM, runtime, connection })
+        Ok(Self { way, random, names, room: ROOM, descriptors: DESCRIPTORS, runtime, connection })
     }
 
     /// Calls the members in turn for so long; says what came of it.
@@ -174,6 +179,7 @@ impl Caller {
     /// A call of it; `None` where D-Bus has no such message.
     fn message(&mut self, member: &Member) -> Option<Message> {
         self.room = ROOM;
+        self.descriptors = DESCRIPTORS;
         let mut takes = member.takes.clone();
         match self.random.below(8) {
             0 => drop(takes.pop()),
@@ -268,7 +274,12 @@ impl Caller {
         }
         // No containers below the third level: they would grow without an end.
         let kinds = if depth < 3 { TYPES.len() } else { 13 };
-        let kind = TYPES[self.random.below(kinds)];
+        let mut kind = TYPES[self.random.below(kinds)];
+        if kind == "h" {
+            let left = self.descriptors.checked_sub(1);
+            self.descriptors = left.unwrap_or_default();
+            kind = if left.is_some() { kind } else { "u" };
+        }
         self.value(&Signature::try_from(kind).ok()?, depth + 1)
     }
 
