@@ -74,6 +74,8 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 test: deps lint build test-units test-scenarios test-packages fuzz-short ## All tiers: what CI runs
 	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts; packages on a booted Debian; fuzzing."
 
+# An import of so many accounts.
+test-all: export SCENARIO_ACCOUNTS = 100000
 test-all: test test-reproducible ## The same, and the packages on Debian 13 and sid, and built twice
 	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
 
@@ -103,10 +105,10 @@ test-packages: deb rpm
 test-reproducible: deb
 	@packaging/dev/reproduce "$(PACKAGES)"
 
-# 200 rounds, or as many as begin within SECONDS; SEED plays a plan again.
-torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEED=N for the same plan
+# Every case, or as many as fit into SECONDS; SEED plays the cases of an earlier run, PLAN one plan (docs/testing.md).
+torture: deps build ## Break everything around the daemon (SECONDS=600, SEED=N, PLAN=NAME)
 	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
-	    $(if $(SECONDS),--seconds $(SECONDS),--rounds 200)
+	    $(if $(PLAN),--plan $(PLAN)) $(if $(SECONDS),--seconds $(SECONDS),--whole)
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
@@ -125,7 +127,7 @@ bench-deps:
 
 # How long each fuzz target runs, in seconds; two run at a time.
 FUZZ_SECONDS ?= 600
-FUZZ_SHORT_SECONDS ?= 5
+FUZZ_SHORT_SECONDS ?= 10
 
 fuzz: deps ## Fuzz every target long (FUZZ_SECONDS, SANITIZER=address, FUZZ_TARGETS)
 	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Unlock(Unlock),
     Enable(Enable),
     Disable(Disable),
+    Resync(Resync),
+    Export(Export),
     Forget(Forget),
     Reset(Reset),
     Prune(Prune),
@@ -159,8 +161,9 @@ pub(crate) enum Algorithm {
     sudo countersign status alice\n\n\
     With --json it prints one object: account, state (active, locked, disabled or not-enrolled), locked_for (seconds \
     or null), failures, recovery_codes_left, scratch_codes_left, enroll_by (the day from which a second factor is needed, or null), \
-    authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, created, \
-    last_used, expires (times in UTC, or null), remembered, a list of: service, address, since (UTC), left (seconds), and observe \
+    authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, suspended (waits since a restore), created, \
+    last_used, expires (times in UTC, or null), clock_off (seconds its clock is ahead, or null), needs_resync, weak (a short \
+    secret), remembered, a list of: service, address, since (UTC), left (seconds), and observe \
     (all, some or null: whose logins are not asked because the policy observes).")]
 pub(crate) struct Status {
     /// The account; by default your own. Under sudo it must be named
@@ -246,7 +249,7 @@ pub(crate) struct Remove {
     sudo countersign list --unused-for 90d --sort last-used\n  \
     sudo countersign list --json\n\n\
     With --json it prints a list of objects: account, uid (or null), state (active, locked, disabled, \
-    not-enrolled or altered), active_authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
+    not-enrolled or altered), active_authenticators, inactive_authenticators, recovery_codes_left, failures, locked_for (seconds or null), last_used (time in \
     UTC, or null), remembered (how many logins), enroll_by (the day from which a second factor is needed, or null).")]
 pub(crate) struct List {
     /// Only accounts in this state
@@ -309,28 +312,86 @@ pub(crate) struct Unlock {
     pub(crate) user: String,
 }
 
-/// Accept codes of a disabled account again
+/// Accept codes of an account or authenticator again
 ///
-/// Ends `countersign disable`, and the disabling by too many wrong codes. The count of wrong codes starts anew. For
-/// administrators.
+/// Ends `countersign disable`, and the disabling by too many wrong codes. The count of wrong codes starts anew where the
+/// account is enabled. For administrators.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  \
-    sudo countersign enable alice")]
+#[command(after_help = "Examples:\n  \
+    sudo countersign enable alice\n  \
+    sudo countersign enable alice 3f9a2c01")]
 pub(crate) struct Enable {
     /// The account
     pub(crate) user: String,
+    /// Only this authenticator; its id, as `countersign status USER` shows it
+    pub(crate) id: Option<String>,
 }
 
-/// Refuse every code of an account
+/// Refuse every code of an account, or those of one authenticator
 ///
-/// Its authenticators and recovery codes are kept, and refused until `countersign enable`. Sessions that are open stay
-/// open. For administrators.
+/// Its authenticators and recovery codes are kept, and refused until `countersign enable`. With the id of an authenticator
+/// that one alone is refused: a phone that was left somewhere, for instance. Sessions that are open stay open. For
+/// administrators.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  \
-    sudo countersign disable alice")]
+#[command(after_help = "Examples:\n  \
+    sudo countersign disable alice\n  \
+    sudo countersign disable alice 3f9a2c01")]
 pub(crate) struct Disable {
     /// The account
     pub(crate) user: String,
+    /// Only this authenticator; its id, as `countersign status USER` shows it
+    pub(crate) id: Option<String>,
+}
+
+/// Find an authenticator again whose clock or counter is off
+///
+/// Asks for two codes that it shows directly one after the other, finds out where it stands, and allows for that from then
+/// on: a clock that is off by up to 24 hours, a fob that is up to 1000 codes ahead. Both codes are used up. Codes that
+/// are not found count as a wrong code. Root may do it for anybody; others for themselves, with a code of another
+/// authenticator or a recovery code.
+#[derive(Debug, Args)]
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:\n  \
+    countersign resync 3f9a2c01\n  \
+    sudo countersign resync alice 3f9a2c01"
+)]
+pub(crate) struct Resync {
+    /// The account; by default your own. Under sudo it must be named
+    pub(crate) user: Option<String>,
+    /// The authenticator's id, as `countersign status USER` shows it
+    pub(crate) id: String,
+}
+
+/// Show the key of an authenticator once more, for a new phone
+///
+/// Shows the QR code, the key and the address as `countersign enroll` did; of a fob with its current counter. The old device
+/// goes on working, and the account is told at its next login. For root alone, and only where the configuration has
+/// `export = true` below `[admin]`. Asks first, unless --yes is given. Where a new key will do, `countersign enroll` is
+/// better.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign export alice 3f9a2c01\n  \
+    sudo countersign export alice 3f9a2c01 --yes --uri\n\n\
+    With --json (needs --yes) it prints one object: account, id, label, kind, algorithm, digits, period (seconds; null for \
+    hotp), secret (base32), uri.")]
+pub(crate) struct Export {
+    /// The account
+    pub(crate) user: String,
+    /// The authenticator's id, as `countersign status USER` shows it
+    pub(crate) id: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print the address (otpauth://...) and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) uri: bool,
+    /// Also write the QR code to this new PNG file, which only you can read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) qr_png: Option<std::path::PathBuf>,
+    /// Print one JSON object and nothing else
+    #[arg(long, requires = "yes")]
+    pub(crate) json: bool,
 }
 
 /// Forget the logins that are remembered
@@ -403,7 +464,20 @@ pub(crate) struct Import {
 /// What to import.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImportFormat {
-    Otpauth(ImportOtpauth),
+    /// Import otpauth:// URIs, one a line
+    ///
+    /// The account part of each label is the user: `otpauth://totp/Example:alice?secret=...` is for alice. Blank lines and
+    /// lines that begin with # are skipped. A bad line is reported by its number and the rest goes in; exit code 1 then
+    /// says that something was refused. The file holds the secrets in clear: delete it afterwards.
+    ///
+    /// For root alone. Importing the same file twice changes nothing the second time.
+    #[command(after_help = "Examples:\n  \
+        sudo countersign import otpauth accounts.txt\n  \
+        gpg -d accounts.gpg | sudo countersign import otpauth -\n\n\
+        With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+        (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+        refused, left_out.")]
+    Otpauth(ImportLines),
     Pskc(ImportPskc),
     Migration(ImportMigration),
     Aegis(ImportAegis),
@@ -421,7 +495,8 @@ pub(crate) enum ImportFormat {
         sudo countersign import oath /etc/users.oath --dry-run\n  \
         sudo countersign import oath /etc/users.oath\n\n\
         With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
-        (added, unbound, caught-up, present or refused), remarks), applied, added, caught_up, present, unbound, refused.")]
+        (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+        refused, left_out.")]
     Oath(ImportLines),
     /// Import a table of comma-separated values
     ///
@@ -434,7 +509,8 @@ pub(crate) enum ImportFormat {
         sudo countersign import csv tokens.csv --dry-run\n  \
         gpg -d tokens.gpg | sudo countersign import csv -\n\n\
         With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
-        (added, unbound, caught-up, present or refused), remarks), applied, added, caught_up, present, unbound, refused.")]
+        (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+        refused, left_out.")]
     Csv(ImportLines),
 }
 
@@ -453,8 +529,9 @@ pub(crate) enum ImportFormat {
     sudo countersign import google-authenticator --apply\n  \
     sudo countersign import google-authenticator --home-glob '/export/*/*/.google_authenticator'\n  \
     sudo countersign import google-authenticator /var/lib/2fa/alice --user alice --apply\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, file, place, outcome (added, unbound, \
-    caught-up, present or refused), remarks), applied, added, caught_up, present, unbound, refused.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportGoogleAuthenticator {
     /// One file instead of those below the homes
     #[arg(requires = "user")]
@@ -465,53 +542,35 @@ pub(crate) struct ImportGoogleAuthenticator {
     /// Where the homes are and what the file is called in them
     #[arg(long, value_name = "PATTERN", default_value = "/home/*/.google_authenticator", conflicts_with = "file")]
     pub(crate) home_glob: String,
-    /// Change something; without it, it is only said what would be
-    #[arg(long)]
-    pub(crate) apply: bool,
     /// For how long scratch codes work, such as 90d (the default); 366d at most
     #[arg(long, value_name = "TIME")]
     pub(crate) scratch_codes_for: Option<String>,
-    /// For how long secrets of fewer than 128 bits work, such as 365d (the default); 732d at most
-    #[arg(long, value_name = "TIME")]
-    pub(crate) renew_within: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// What the imports of files with a record a line take.
 #[derive(Debug, Args)]
 pub(crate) struct ImportLines {
-    /// The file, which only root may be able to write; - is the standard input
+    /// The file: root's own, that nobody else may write; - is the standard input
     pub(crate) file: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// How an import is to go; the same for every format.
+#[derive(Debug, Args)]
+pub(crate) struct Manner {
+    /// Take over what is found; google-authenticator only says what it would do without it, the others need none
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) apply: bool,
     /// Change nothing, say what would be
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// For how long secrets of fewer than 128 bits work, such as 365d (the default); 732d at most
     #[arg(long, value_name = "TIME")]
     pub(crate) renew_within: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Import otpauth:// URIs, one a line
-///
-/// The account part of each label is the user: `otpauth://totp/Example:alice?secret=...` is for alice. Blank lines and
-/// lines that begin with # are skipped. A bad line is reported by its number and the rest goes in; exit code 1 then
-/// says that something was refused. The file holds the secrets in clear: delete it afterwards.
-///
-/// For root alone. Importing the same file twice changes nothing the second time.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    sudo countersign import otpauth accounts.txt\n  \
-    gpg -d accounts.gpg | sudo countersign import otpauth -\n\n\
-    With --json it prints one object: added, present, unbound (added, but unknown to the name service so far), refused, \
-    and refused_lines, a list of: line, reason.")]
-pub(crate) struct ImportOtpauth {
-    /// The file; - is the standard input
-    pub(crate) file: std::path::PathBuf,
-    /// Print the summary as JSON
+    /// Print JSON, and ask nothing
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -13,7 +13,6 @@ mod documentation;
 mod failure;
 mod host;
 mod import;
-mod otpauth;
 mod output;
 mod passphrase;
 mod png;

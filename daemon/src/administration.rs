@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use dbus_api::{AccountFilter, AccountPage, AccountState, EnrollmentSummary, Error, MAX_RECORDS, Setting};
-use verifier::WallTime;
+use verifier::{AuthenticatorId, WallTime};
 
 use crate::audit::{Event, Kind, Outcome};
 use crate::authorizer::Action;
 use crate::caller::Caller;
-use crate::enrollment::host_name;
+use crate::enrollment::{host_name, named, no_such_authenticator};
 use crate::notice::{By, Notice, What, pending};
 use crate::policy::{OBSERVED_ALL, OBSERVED_SOME};
 use crate::reading::Place;
@@ -144,6 +144,51 @@ impl Service {
             record.last_failure = None;
         })
         .await
+    }
+
+    /// Refuses the codes of one authenticator until it is enabled.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn disable_authenticator(&self, caller: &Caller, user: &str, authenticator: &str) -> Result<(), Error> {
+        self.switch_authenticator(caller, user, authenticator, false).await
+    }
+
+    /// Accepts the codes of one authenticator again, even where they wait since a restore.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn enable_authenticator(&self, caller: &Caller, user: &str, authenticator: &str) -> Result<(), Error> {
+        self.switch_authenticator(caller, user, authenticator, true).await
+    }
+
+    async fn switch_authenticator(
+        &self,
+        caller: &Caller,
+        user: &str,
+        authenticator: &str,
+        active: bool,
+    ) -> Result<(), Error> {
+        self.admit_administrator(caller, Action::Manage).await?;
+        let id: AuthenticatorId = authenticator.parse().map_err(|_| no_such_authenticator())?;
+        let name = self.stored_name(user).await?;
+        let kind = if active { Kind::AuthenticatorEnabled } else { Kind::AuthenticatorDisabled };
+        let mut event = administered(caller, &name, kind);
+        let account = name.clone();
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| {
+            let record = tx.record.as_mut().ok_or_else(|| nothing_stored(&account))?;
+            let one = record.account.authenticators.iter_mut().find(|one| one.id == id);
+            let one = one.ok_or_else(no_such_authenticator)?;
+            one.active = active;
+            one.suspended &= !active;
+            event.authenticator = Some(named(one));
+            let label = one.label.clone();
+            let what = if active { What::EnabledOne(label) } else { What::DisabledOne(label) };
+            pending::change(record, Notice { at: event.at, what, by: By::Administrator });
+            tx.events.push(event);
+            Ok(())
+        });
+        decided.await.map_err(|error| unavailable(&error))?
     }
 
     /// Forgets the remembered logins of an account: from now on a code is asked for everywhere. Whoever the account
@@ -297,7 +342,7 @@ impl Service {
 
     /// The name under which an account is stored: as the name service spells it, or as it was typed where the
     /// name service does not know it any more, so that what it left can be removed.
-    async fn stored_name(&self, user: &str) -> Result<String, Error> {
+    pub(crate) async fn stored_name(&self, user: &str) -> Result<String, Error> {
         Ok(self.resolve(user).await?.map_or_else(|| user.to_owned(), |account| account.name))
     }
 }
@@ -314,6 +359,6 @@ pub(crate) fn administered(caller: &Caller, account: &str, kind: Kind) -> Event 
     event
 }
 
-fn nothing_stored(account: &str) -> Error {
+pub(crate) fn nothing_stored(account: &str) -> Error {
     Error::NotEnrolled(format!("nothing is stored for the account {account:?}"))
 }

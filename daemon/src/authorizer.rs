@@ -37,6 +37,8 @@ pub enum Action {
     Import,
     /// Take the store and its key away: root's alone, whatever polkit says.
     Backup,
+    /// See a secret once more: root's alone, whatever polkit says.
+    Export,
 }
 
 /// Decides who may administer.
@@ -65,7 +67,7 @@ impl Action {
             Self::Read => Some("org.countersign.read"),
             Self::Unlock => Some("org.countersign.unlock"),
             Self::Manage => Some("org.countersign.manage"),
-            Self::Import | Self::Backup => None,
+            Self::Import | Self::Backup | Self::Export => None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod enrollment;
 mod explanation;
+pub mod exporting;
 pub mod hardening;
 pub mod health;
 pub mod home;
@@ -29,6 +30,7 @@ pub mod policy;
 pub mod random;
 mod reading;
 pub mod recovery_codes;
+pub mod resynchronising;
 pub mod rotation;
 pub mod service;
 pub mod store;
@@ -230,7 +232,8 @@ async fn serve_until_told(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let unanswered = Unanswered::default();
-    let private = tokio::spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
+    // On the store's thread: a login that comes over the private socket is decided without waking another one.
+    let private = service.store().spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
     let bus = match system::connect(&options.bus, &service, BUS).await {
         Ok(served) => Some(served),
         Err(error) => {
@@ -251,6 +254,7 @@ async fn serve_until_told(
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();
+    hardening::release_freed_memory();
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
@@ -282,21 +286,19 @@ fn watchdog() -> Duration {
     sd_notify::watchdog_enabled().map_or(PRUNE, |allowed| (allowed / 2).max(Duration::from_millis(1)))
 }
 
-/// Notices when the logins of a while have ended.
+/// Notices while nobody logs in.
 #[derive(Default)]
 struct Idleness {
     decided: u64,
-    released: bool,
 }
 
 impl Idleness {
-    /// Gives back the pages that logins used, once nobody logged in between two looks.
+    /// Gives back the pages and the memory that logins used, or the look itself, where nobody logged in between two looks.
     fn look(&mut self, decided: u64) {
-        let idle = self.decided == decided;
-        if idle && !self.released {
+        if self.decided == decided {
             hardening::release_code_pages();
+            hardening::release_freed_memory();
         }
-        self.released = idle;
         self.decided = decided;
     }
 }

@@ -40,6 +40,8 @@ struct Core {
     readings: Readings,
     rotation: Rotation,
     backups: tokio::sync::Mutex<()>,
+    /// Held while two codes are sought, so that searches are charged one after the other.
+    resynchronising: tokio::sync::Mutex<()>,
 }
 
 /// The configuration in force, and what follows from it.
@@ -71,6 +73,7 @@ impl Service {
                 readings: Readings::default(),
                 rotation: Rotation::default(),
                 backups: tokio::sync::Mutex::default(),
+                resynchronising: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -183,6 +186,10 @@ impl Service {
 
     pub(crate) fn rotation(&self) -> &Rotation {
         &self.core.rotation
+    }
+
+    pub(crate) fn resynchronising(&self) -> &tokio::sync::Mutex<()> {
+        &self.core.resynchronising
     }
 
     pub(crate) fn readings(&self) -> &Readings {

@@ -260,7 +260,8 @@ fn put_version_4(scratch: &Scratch) {
     let connection = rusqlite::Connection::open(scratch.database()).unwrap();
     let without_what_is_newer = "ALTER TABLE accounts DROP COLUMN scratch_codes; \
         ALTER TABLE authenticators DROP COLUMN expires; DROP TABLE scratch_codes; \
-        ALTER TABLE store DROP COLUMN previous_key_id; PRAGMA user_version = 4";
+        ALTER TABLE store DROP COLUMN previous_key_id; ALTER TABLE authenticators DROP COLUMN suspended; \
+        PRAGMA user_version = 4";
     connection.execute_batch(without_what_is_newer).unwrap();
     connection.close().unwrap();
 }
@@ -317,6 +318,7 @@ async fn a_store_of_version_5_opens_with_everything_in_it_and_its_key_can_be_rot
     assert_eq!(alice.account.scratch_codes, scratch_codes(&store.recovery_key()));
     let ends: Vec<_> = alice.account.authenticators.iter().map(|one| one.expires).collect();
     assert_eq!(ends, [None, Some(WallTime(1_800_000_000_000))]);
+    assert!(alice.account.authenticators.iter().all(|one| !one.suspended));
     let bob = store.read("bob").await.unwrap().unwrap();
     assert_eq!((bob.uid, bob.account.throttle.disabled), (None, Some(Disabled::Administrator)));
     let told = || Event::new(WallTime(1_800_000_000_000), Kind::Key, Outcome::Note);

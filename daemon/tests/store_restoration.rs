@@ -11,7 +11,7 @@
 mod store_fixture;
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use daemon::audit::{Event, Kind, Outcome};
 use daemon::store::restoration::{Alone, Manner, RestoreError, Restored, restore};
@@ -36,6 +36,9 @@ async fn back_up(store: &Store) -> Vec<u8> {
     backup.extend(database);
     backup
 }
+
+/// What is kept of the log on the disk.
+const LOG: u64 = 8 * 1024 * 1024;
 
 /// When alice's key fob has to be renewed.
 const END: WallTime = WallTime(4_000_000_000_000);
@@ -94,10 +97,62 @@ async fn what_may_have_been_spent_since_waits_for_an_administrator() {
     assert!(!alice.notices.is_empty(), "what is to be told is told");
     alice.account.trust_again();
     assert_eq!((alice.account.recovery_codes_left(), scratch_codes_left(&alice)), (10, 4));
-    assert!(alice.account.authenticators.iter().all(|one| one.active));
+    assert!(alice.account.authenticators.iter().all(verifier::Authenticator::is_on));
     store.verify_chain().await.unwrap();
     let last = store.audit_page(0, 100).await.unwrap().pop().unwrap();
     assert!(last.line().contains("event=restore outcome=granted"), "{}", last.line());
+}
+
+/// Fills many pages of the audit, and goes on for longer than a look at the disk's room comes again.
+async fn fill(store: &Store) {
+    let begun = Instant::now();
+    let mut events = 0;
+    while events < 4000 || begun.elapsed() < Duration::from_secs(3) {
+        let event = || Event {
+            reason: Some("x".repeat(2000)),
+            ..Event::new(WallTime(1_700_000_000_000), Kind::Store, Outcome::Note)
+        };
+        store.record((0..100).map(|_| event()).collect()).await.unwrap();
+        events += 100;
+    }
+}
+
+#[tokio::test]
+async fn the_file_stands_still_however_much_is_written_and_the_log_is_cut_afterwards() {
+    let (scratch, store) = original().await;
+    let log = || fs::metadata(scratch.state().join("store.sqlite-wal")).unwrap().len();
+    let still = store.still().await.unwrap();
+    let database = fs::read(scratch.database()).unwrap();
+    // More than the free pages that are kept for a full disk, so that new ones would be made.
+    fill(&store).await;
+    assert!(fs::read(scratch.database()).unwrap() == database, "it moved");
+    assert!(log() > 2 * LOG, "{}", log());
+    assert!(still.end().await.unwrap());
+    store.ping().await.unwrap();
+    store.record(vec![Event::new(WallTime(1_700_000_000_000), Kind::Store, Outcome::Note)]).await.unwrap();
+    assert!(log() <= LOG, "{}", log());
+    store.verify_chain().await.unwrap();
+    assert!(fs::metadata(scratch.database()).unwrap().len() > database.len() as u64);
+}
+
+#[tokio::test]
+async fn an_authenticator_that_was_disabled_by_itself_is_listed_so_and_waits_beside_it() {
+    let (_original, store) = original().await;
+    store
+        .decide("bob", Urgency::Login, |tx| tx.record.as_mut().unwrap().account.authenticators[1].active = false)
+        .await
+        .unwrap();
+    let backup = back_up(&store).await;
+    let scratch = Scratch::new();
+    let restored = restore_to(&scratch, &backup, Manner::default()).unwrap();
+    let of_bob: Vec<_> = restored.iter().filter(|one| one.account == "bob").map(|one| one.state).collect();
+    assert_eq!(of_bob, ["active", "disabled"]);
+    let store = scratch.open();
+    store.decide("bob", Urgency::Login, |tx| tx.record.as_mut().unwrap().account.trust_again()).await.unwrap();
+    store.close().await;
+    drop(store);
+    let bob = scratch.open().read("bob").await.unwrap().unwrap();
+    assert!(!bob.account.authenticators[1].active && !bob.account.authenticators[1].suspended);
 }
 
 #[tokio::test]
@@ -217,7 +272,7 @@ async fn replacing_lowers_no_counter_and_revives_no_spent_code() {
     assert_eq!(alice.account.authenticators[0].expires, Some(END));
     assert_eq!(failures(&store, "alice").await, 1);
     assert!(store.read("bob").await.unwrap().unwrap().account.throttle.disabled.is_some());
-    assert!(!store.read("carol").await.unwrap().unwrap().account.authenticators[1].active);
+    assert!(store.read("carol").await.unwrap().unwrap().account.authenticators[1].suspended);
 }
 
 #[tokio::test]
@@ -232,7 +287,7 @@ async fn what_a_reset_ended_since_the_backup_waits_even_where_the_counters_are_t
     let of_alice: Vec<_> = restored.iter().filter(|one| one.account == "alice").map(|one| one.state).collect();
     assert_eq!(of_alice, ["gone", "gone"]);
     let mut alice = scratch.open().read("alice").await.unwrap().unwrap();
-    assert!(alice.account.authenticators.iter().all(|one| !one.active), "a lost phone would let in again");
+    assert!(alice.account.authenticators.iter().all(|one| one.suspended), "a lost phone would let in again");
     assert_eq!((alice.account.recovery_codes_left(), scratch_codes_left(&alice)), (0, 0));
     alice.account.trust_again();
     assert_eq!((alice.account.recovery_codes_left(), scratch_codes_left(&alice)), (10, 4));
@@ -249,7 +304,7 @@ async fn where_the_record_that_is_replaced_was_altered_nothing_is_trusted() {
     let store = scratch.open();
     let [bob, carol] = [store.read("bob").await.unwrap().unwrap(), store.read("carol").await.unwrap().unwrap()];
     assert_eq!((bob.account.suspended_codes(), carol.account.suspended_codes()), (14, 0));
-    assert!(!bob.account.authenticators[1].active && carol.account.authenticators[1].active);
+    assert!(bob.account.authenticators[1].suspended && !carol.account.authenticators[1].suspended);
 }
 
 #[tokio::test]

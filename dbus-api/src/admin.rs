@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 use crate::{
     Error, Explanation, Origin, Rehearsed, Supposition,
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
-    enrollment::EnrollmentSummary,
+    enrollment::{EnrollmentSummary, Offer},
     health::Health,
     keeping::KeyStatus,
 };
@@ -35,8 +35,10 @@ pub struct Account {
     pub uid: Option<u32>,
     /// An [`AccountState`] as its number.
     pub state: u32,
-    /// How many authenticators are active.
+    /// How many authenticators are active and have not ended.
     pub authenticators: u32,
+    /// How many others it has: they are disabled, or have ended.
+    pub authenticators_off: u32,
     /// Recovery codes that were not used yet.
     pub recovery_codes_left: u32,
     /// Wrong codes since the last login.
@@ -55,7 +57,7 @@ pub struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum AccountState {
-    /// At least one authenticator is active.
+    /// At least one authenticator is active and has not ended.
     Active = 1,
     /// Too many wrong codes: locked for a time.
     Locked = 2,
@@ -233,6 +235,18 @@ pub trait Admin {
     /// Ends [`AdminProxy::disable`], or the disabling by too many failures, and clears the failures.
     #[zbus(allow_interactive_auth)]
     fn enable(&self, user: &str) -> Result<(), Error>;
+
+    /// Refuses the codes of one authenticator until [`AdminProxy::enable_authenticator`]; the others go on.
+    #[zbus(allow_interactive_auth)]
+    fn disable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error>;
+
+    /// Accepts the codes of one authenticator again. What ended stays ended.
+    #[zbus(allow_interactive_auth)]
+    fn enable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error>;
+
+    /// Hands out the secret of an authenticator once more, for a new phone; one of HOTP with its next counter. Root's
+    /// alone, and only where the configuration switches it on (`admin.export`).
+    fn export(&self, user: &str, authenticator: &str) -> Result<Offer, Error>;
 
     /// Forgets every authenticator, recovery code and failure of the account. With `allow_enrolment` greater
     /// than 0 the account may enrol itself within that many seconds.

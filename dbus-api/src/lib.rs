@@ -21,6 +21,7 @@ pub use admin::{
 pub use audit::{AuditEntry, AuditFilter, AuditFinding, AuditPage, AuditReport, AuditWitness};
 pub use enrollment::{
     Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer, RememberedLogin,
+    Resynchronisation,
 };
 pub use error::Error;
 pub use explanation::{Explanation, LoginOutcome, PassedOver, Rehearsed, Supposition};

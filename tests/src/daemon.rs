@@ -64,7 +64,7 @@ impl Daemon {
     /// Runs `command` and returns once the daemon said that it is ready.
     pub(crate) fn start(&self, mut command: Command) -> Result<()> {
         let mut process = self.process();
-        if process.is_some() {
+        if process.as_mut().is_some_and(|process| matches!(process.entrance.try_wait(), Ok(None))) {
             bail!("the daemon runs already");
         }
         self.forget_notifications()?;
@@ -117,6 +117,14 @@ impl Daemon {
     pub fn kill(&self) -> Result<()> {
         self.end(Signal::SIGKILL)?;
         Ok(())
+    }
+
+    /// Its number outside the host.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub(crate) fn id(&self) -> Result<Pid> {
+        Ok(self.process().as_ref().context("the daemon does not run")?.daemon)
     }
 
     /// SIGSTOP: it neither answers nor ends.

@@ -31,7 +31,7 @@ pub struct Authenticator {
     pub id: AuthenticatorId,
     /// Its name.
     pub label: String,
-    /// Whether its codes are accepted.
+    /// Whether it is switched on; [`Authenticator::is_in_force`] tells whether its codes are accepted.
     pub active: bool,
     /// All that is fixed.
     pub parameters: Parameters,
@@ -45,6 +45,9 @@ pub struct Authenticator {
     pub last_used: Option<WallTime>,
     /// From when on its codes are refused: an imported secret that is shorter than new ones may be has to be renewed.
     pub expires: Option<WallTime>,
+    /// Whether its codes are refused since a restore, until an administrator trusts them again
+    /// ([`Account::distrust`]).
+    pub suspended: bool,
 }
 
 /// All that decides about an account's replies.
@@ -139,12 +142,22 @@ pub enum Reason {
     Disabled,
     /// No code, and the account has neither an active authenticator nor an unused recovery code; charged.
     NotEnrolled,
+    /// The same, but it has authenticators that were active until they ended; charged.
+    Expired,
     /// Not a code at all; not charged.
     Malformed,
     /// sshd had refused the account already; not charged.
     BlockedBySshd,
     /// A right TOTP code, spent or not, but the clock ran backwards; not charged, not spent.
     ClockBackwards,
+}
+
+impl Reason {
+    /// Whether a reply that is refused for it counts as a wrong code.
+    #[must_use]
+    pub const fn is_charged(self) -> bool {
+        matches!(self, Self::Wrong | Self::NotEnrolled | Self::Expired)
+    }
 }
 
 impl Account {
@@ -174,7 +187,7 @@ impl Account {
         };
         match verdict {
             Verdict::Granted(_) => self.clear_failures(verdict, now),
-            Verdict::Refused(Reason::Wrong | Reason::NotEnrolled) => self.charge(verdict, now, &rules.limits),
+            Verdict::Refused(reason) if reason.is_charged() => self.charge(verdict, now, &rules.limits),
             Verdict::Refused(_) => self.conclude(verdict, now),
         }
     }
@@ -206,7 +219,7 @@ impl Account {
         let (lock, disabled) = (self.throttle.lock.take(), self.throttle.disabled.take());
         let mut decision = self.decide(reply, now, rules);
         decision.disabled_now &= disabled.is_none();
-        let charged = matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled));
+        let charged = matches!(decision.verdict, Verdict::Refused(reason) if reason.is_charged());
         let delay = self.throttle.lock.map(|lock| lock.lasts);
         let delay = delay.or_else(|| rules.limits.locks.last().copied().filter(|_| self.throttle.disabled.is_some()));
         self.throttle.disabled = self.throttle.disabled.or(disabled);
@@ -221,15 +234,20 @@ impl Account {
     /// Why no reply at all can let in now, however the account stands; `None` where a right one can.
     #[must_use]
     pub fn hopeless(&self, now: &Now) -> Option<Reason> {
-        if self.recovery_codes_left() > 0 {
+        if self.recovery_codes_left() > 0 || self.scratch_codes_left(now.wall) > 0 {
             return None;
         }
-        let mut active = self.authenticators.iter().filter(|authenticator| authenticator.active).peekable();
-        if active.peek().is_none() {
-            return Some(Reason::NotEnrolled);
+        let mut in_force = self.authenticators.iter().filter(|one| one.is_in_force(now.wall)).peekable();
+        if in_force.peek().is_none() {
+            return Some(self.without_authenticator());
         }
-        let by_time = active.all(|one| matches!(one.parameters.kind, Kind::Totp(_)));
+        let by_time = in_force.all(|one| matches!(one.parameters.kind, Kind::Totp(_)));
         (by_time && self.clock_is_behind(now)).then_some(Reason::ClockBackwards)
+    }
+
+    /// Why no authenticator lets in, where none is in force.
+    fn without_authenticator(&self) -> Reason {
+        if self.authenticators.iter().any(Authenticator::is_on) { Reason::Expired } else { Reason::NotEnrolled }
     }
 
     /// Unused recovery codes.
@@ -291,7 +309,7 @@ impl Account {
                 hotp.far = Some((*counter, now.wall));
             }
         }
-        self.no_match()
+        self.no_match(now)
     }
 
     fn check_recovery_code(&mut self, code: &RecoveryCode, now: &Now, key: &RecoveryKey) -> Verdict {
@@ -302,13 +320,14 @@ impl Account {
                 Verdict::Granted(Factor::RecoveryCode { left })
             }
             FoundRecoveryCode::Used => Verdict::Refused(Reason::Reused),
-            FoundRecoveryCode::Nothing => self.no_match(),
+            FoundRecoveryCode::Nothing => self.no_match(now),
         }
     }
 
-    fn no_match(&self) -> Verdict {
-        let enrolled = self.authenticators.iter().any(|one| one.active) || self.recovery_codes_left() > 0;
-        Verdict::Refused(if enrolled { Reason::Wrong } else { Reason::NotEnrolled })
+    fn no_match(&self, now: &Now) -> Verdict {
+        let in_force = self.authenticators.iter().any(|one| one.is_in_force(now.wall));
+        let may_be = in_force || self.recovery_codes_left() > 0 || self.scratch_codes_left(now.wall) > 0;
+        Verdict::Refused(if may_be { Reason::Wrong } else { self.without_authenticator() })
     }
 
     /// Whether the wall clock stands more than [`CLOCK_TOLERANCE`] before the last decision.
@@ -318,7 +337,7 @@ impl Account {
 
     /// Only the code presented directly after one that was far out resynchronises: whatever else is looked at,
     /// of whichever kind, ends that chance.
-    fn forget_far_codes(&mut self) {
+    pub(crate) fn forget_far_codes(&mut self) {
         for authenticator in &mut self.authenticators {
             if let Moving::Hotp(hotp) = &mut authenticator.moving {
                 hotp.far = None;
@@ -349,7 +368,7 @@ impl Account {
         Decision { failures, ..self.conclude(verdict, now) }
     }
 
-    fn charge(&mut self, verdict: Verdict, now: &Now, limits: &Limits) -> Decision {
+    pub(crate) fn charge(&mut self, verdict: Verdict, now: &Now, limits: &Limits) -> Decision {
         let locks = self.throttle.locks;
         self.throttle.charge(now, limits);
         self.last_decision = self.last_decision.max(Some(now.wall));
@@ -363,7 +382,7 @@ impl Account {
         }
     }
 
-    fn conclude(&self, verdict: Verdict, now: &Now) -> Decision {
+    pub(crate) fn conclude(&self, verdict: Verdict, now: &Now) -> Decision {
         Decision {
             verdict,
             lock_set: false,
@@ -379,7 +398,13 @@ impl Authenticator {
     /// Whether its codes are accepted at this moment.
     #[must_use]
     pub fn is_in_force(&self, now: WallTime) -> bool {
-        self.active && self.expires.is_none_or(|expires| now < expires)
+        self.is_on() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether its codes are accepted until it ends: it is neither switched off nor suspended.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.active && !self.suspended
     }
 
     /// Whether the reply is a right code of this authenticator, which is spent thereby. For the end of an enrolment:

@@ -14,8 +14,10 @@ impl Account {
     pub fn distrust(&mut self, now: &Now) {
         for authenticator in &mut self.authenticators {
             match (authenticator.parameters.kind, &mut authenticator.moving) {
-                (Kind::Totp(period), Moving::Totp(totp)) => totp.last = totp.last.max(Some(furthest_step(period, now))),
-                _ => authenticator.active = false,
+                (Kind::Totp(period), Moving::Totp(totp)) => {
+                    totp.last = totp.last.max(Some(furthest_step(period, totp.drift, now)));
+                }
+                _ => authenticator.suspended = true,
             }
         }
         for used in self.single_uses() {
@@ -24,9 +26,10 @@ impl Account {
         self.forget_remembered();
     }
 
-    /// Ends what [`Account::distrust`] did to HOTP authenticators, recovery and scratch codes.
+    /// Ends what [`Account::distrust`] did to HOTP authenticators, recovery and scratch codes. An authenticator that is
+    /// disabled by itself stays so.
     pub fn trust_again(&mut self) {
-        self.authenticators.iter_mut().for_each(|authenticator| authenticator.active = true);
+        self.authenticators.iter_mut().for_each(|authenticator| authenticator.suspended = false);
         for used in self.single_uses().filter(|used| **used == Some(SUSPENDED)) {
             *used = None;
         }
@@ -41,12 +44,13 @@ impl Account {
     }
 
     /// Takes over what `newer`, the same account as it was known otherwise, has spent, counted and ended: no step,
-    /// counter, failure or used code is lowered or forgotten, and an authenticator that it does not have is off.
+    /// counter, failure or used code is lowered or forgotten, and an authenticator that it does not have waits for
+    /// [`Account::trust_again`].
     pub fn catch_up(&mut self, newer: &Self) {
         for authenticator in &mut self.authenticators {
             match newer.authenticators.iter().find(|one| is_same(one, authenticator)) {
                 Some(one) => authenticator.catch_up(one),
-                None => authenticator.active = false,
+                None => authenticator.suspended = true,
             }
         }
         // Where a code is not there any more, it stopped working when new ones were made.
@@ -83,9 +87,8 @@ impl Authenticator {
     fn catch_up(&mut self, newer: &Self) {
         match (&mut self.moving, newer.moving) {
             (Moving::Totp(totp), Moving::Totp(Totp { last, drift })) => {
-                if last > totp.last {
-                    totp.drift = drift;
-                }
+                // What came later knows better; where one of them does not know, the other does.
+                totp.drift = if last > totp.last { drift.or(totp.drift) } else { totp.drift.or(drift) };
                 totp.last = totp.last.max(last);
             }
             (Moving::Hotp(hotp), Moving::Hotp(newer)) => {
@@ -95,6 +98,7 @@ impl Authenticator {
             _ => {}
         }
         self.active &= newer.active;
+        self.suspended |= newer.suspended;
         self.last_used = self.last_used.max(newer.last_used);
         // The earlier end, where either has one.
         self.expires = self.expires.into_iter().chain(newer.expires).min();

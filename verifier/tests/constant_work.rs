@@ -11,6 +11,7 @@
 
 use std::{hint::black_box, process::Command};
 
+use verifier::resynchronisation::{Pair, Search};
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Decision, Digits, Kind, Limits, Now,
     Parameters, Period, RecoveryKey, Reply, Rules, Secret, StoredScratchCode, WallTime,
@@ -41,6 +42,7 @@ fn account(parameters: Parameters) -> Account {
         created: WallTime(0),
         last_used: None,
         expires: None,
+        suspended: false,
     };
     Account { authenticators: vec![authenticator], ..Account::default() }
 }
@@ -57,8 +59,34 @@ fn the_decision_that_is_counted(account: &mut Account, reply: &Reply, now: &Now,
     account.decide(reply, now, rules)
 }
 
+/// The same, for the search of a resynchronisation.
+#[inline(never)]
+fn the_search_that_is_counted(search: &mut Search) -> bool {
+    search.advance(u32::MAX)
+}
+
+/// Seeks two codes of six digits each, written one after the other.
+fn search_once(codes: &str) {
+    let account = account(parameters("hotp"));
+    let (first, second) = codes.split_at(6);
+    let now = Now { wall: WallTime::from_seconds(NOON), boot: BootTime { boot: [1; 16], elapsed: NOON * 1000 } };
+    let mut search = Search::new(&account.authenticators[0], Pair::parse(first, second).unwrap(), &now);
+    assert!(black_box(the_search_that_is_counted(&mut search)));
+    println!("{:?}", search.found());
+}
+
+fn secret_of(number: u8) -> Secret {
+    Secret::new(vec![number; 20]).unwrap()
+}
+
 fn decide_once(kind: &str, code: &str) {
-    let mut account = account(parameters(if kind == "scratch" { "totp" } else { kind }));
+    let mut account = account(parameters(if ["scratch", "three"].contains(&kind) { "totp" } else { kind }));
+    if kind == "three" {
+        let one = account.authenticators.remove(0);
+        let of =
+            |number: u8| Authenticator { id: AuthenticatorId(number.into()), secret: secret_of(number), ..one.clone() };
+        account.authenticators = [1, 2, 3].map(of).into();
+    }
     let end = WallTime::from_seconds(NOON + 1);
     let store = |one: u8| {
         StoredScratchCode::new(10_000_000 + u32::from(one), AuthenticatorId(1), [one; 16], end, &RecoveryKey([7; 32]))
@@ -72,7 +100,7 @@ fn decide_once(kind: &str, code: &str) {
 /// The verdict on a code and the instructions that it took.
 fn measure(kind: &str, code: &str) -> (String, u64) {
     let counted = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*the_decision_that_is_counted*"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*_that_is_counted*"])
         .arg(std::env::current_exe().unwrap())
         .args(["decide", kind, code])
         .output()
@@ -120,12 +148,38 @@ fn a_code_of_8_digits_is_the_same_work_whether_there_are_scratch_codes_or_not() 
     );
 }
 
+/// An account with three authenticators is the same work whichever of them lets in.
+fn a_right_code_is_the_same_work_whichever_of_several_authenticators_shows_it() {
+    let measured = [1, 2, 3].map(|one| {
+        let code = verifier::otp::code(&secret_of(one), parameters("totp"), NOON / 30);
+        measure("three", &code.text())
+    });
+    assert!(measured.iter().all(|(verdict, _)| verdict.contains("Granted")), "{measured:?}");
+    let (least, most) =
+        (measured.iter().map(|one| one.1).min().unwrap(), measured.iter().map(|one| one.1).max().unwrap());
+    assert!(most - least <= SLACK, "{measured:?}");
+    println!(
+        "test a_right_code_is_the_same_work_whichever_of_several_authenticators_shows_it ... ok ({least} to {most})"
+    );
+}
+
+/// A search for two codes that follow each other, for two that do not, for one code and a wrong one, and for nothing.
+fn a_search_is_the_same_work_whatever_is_found() {
+    let pairs = [(40, 41), (900, 901), (41, 40), (40, 45), (40, 5000), (5000, 6000)];
+    let measured = pairs.map(|(first, second)| measure("search", &(code("hotp", first) + &code("hotp", second))));
+    assert!(measured[0].0.contains("Pair") && measured[3].0.contains("Apart") && measured[5].0.contains("Nothing"));
+    let (least, most) =
+        (measured.iter().map(|one| one.1).min().unwrap(), measured.iter().map(|one| one.1).max().unwrap());
+    assert!(least > 1_000_000 && most - least <= SLACK, "{measured:?}");
+    println!("test a_search_is_the_same_work_whatever_is_found ... ok ({least} to {most})");
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [decide, kind, code] = &arguments[..]
         && decide == "decide"
     {
-        return decide_once(kind, code);
+        return if kind == "search" { search_once(code) } else { decide_once(kind, code) };
     }
     for kind in ["totp", "hotp"] {
         a_wrong_code_is_the_same_work_however_many_of_its_digits_are_right(kind);
@@ -133,4 +187,6 @@ fn main() {
     a_right_code_is_the_same_work_wherever_in_the_window_it_stands("totp", [-1, 0, 1]);
     a_right_code_is_the_same_work_wherever_in_the_window_it_stands("hotp", [0, 5, 10]);
     a_code_of_8_digits_is_the_same_work_whether_there_are_scratch_codes_or_not();
+    a_right_code_is_the_same_work_whichever_of_several_authenticators_shows_it();
+    a_search_is_the_same_work_whatever_is_found();
 }

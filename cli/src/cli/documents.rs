@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Manner;
+
 /// Import a key fob vendor's seed file (PSKC, RFC 6030)
 ///
 /// Reads XML in clear, encrypted with a pre-shared key (AES-CBC), or with a passphrase (PBKDF2), which is asked for. Each
@@ -16,11 +18,11 @@ use clap::Args;
 #[command(after_help = "Examples:\n  \
     sudo countersign import pskc fobs.xml --assign 1000133508267=alice\n  \
     sudo countersign import pskc fobs.xml --assign-from people.csv --key-file key\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, place, outcome (added, unbound, \
-    caught-up, present, refused or left-out), remarks), warnings, applied, added, caught_up, present, unbound, refused, \
-    left_out.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportPskc {
-    /// The file; - is the standard input
+    /// The file: root's own, that nobody else may write; - is the standard input
     pub(crate) file: PathBuf,
     /// Give the fob with this serial number to this account; may be given several times
     #[arg(long, value_name = "SERIAL=USER")]
@@ -34,12 +36,8 @@ pub(crate) struct ImportPskc {
     /// A file with the pre-shared key (hexadecimal digits, or its 16, 24 or 32 bytes) or with the passphrase
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Change nothing, say what would be
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON, and ask nothing
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// Import an export of Google Authenticator: screenshots of its QR codes, or their text
@@ -56,21 +54,17 @@ pub(crate) struct ImportPskc {
 #[command(after_help = "Examples:\n  \
     sudo countersign import migration export.png --user alice --issuer gate\n  \
     zbarimg -q --raw export.png | sudo countersign import migration -\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, place, outcome (added, unbound, \
-    caught-up, present, refused or left-out), remarks), warnings, applied, added, caught_up, present, unbound, refused, \
-    left_out.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportMigration {
-    /// PNG pictures or text files; - is the standard input
+    /// PNG pictures or text files: root's own, that nobody else may write; - is the standard input
     #[arg(required = true)]
     pub(crate) file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) choice: Choice,
-    /// Change nothing, say what would be
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// Import a vault of Aegis, plain or encrypted
@@ -85,23 +79,19 @@ pub(crate) struct ImportMigration {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo countersign import aegis aegis-backup.json --user alice --issuer gate\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, place, outcome (added, unbound, \
-    caught-up, present, refused or left-out), remarks), warnings, applied, added, caught_up, present, unbound, refused, \
-    left_out.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportAegis {
-    /// The vault; - is the standard input
+    /// The vault: root's own, that nobody else may write; - is the standard input
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) choice: Choice,
     /// A file whose first line is the passphrase
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Change nothing, say what would be
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON, and ask nothing
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// Import a backup of andOTP in clear
@@ -115,20 +105,16 @@ pub(crate) struct ImportAegis {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo countersign import andotp otp_accounts.json --user alice --issuer gate\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, place, outcome (added, unbound, \
-    caught-up, present, refused or left-out), remarks), warnings, applied, added, caught_up, present, unbound, refused, \
-    left_out.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportAndotp {
-    /// The backup; - is the standard input
+    /// The backup: root's own, that nobody else may write; - is the standard input
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) choice: Choice,
-    /// Change nothing, say what would be
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// Import what FreeOTP+ exports as JSON, or the tokens.xml of FreeOTP 1
@@ -142,20 +128,16 @@ pub(crate) struct ImportAndotp {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo countersign import freeotp freeotp-backup.json --user alice --issuer gate\n\n\
-    With --json it prints one object: records (a list of: account, authenticator, place, outcome (added, unbound, \
-    caught-up, present, refused or left-out), remarks), warnings, applied, added, caught_up, present, unbound, refused, \
-    left_out.")]
+    With --json it prints one object: records (a list of: account, authenticator, file (or null), place, outcome \
+    (added, unbound, caught-up, present, refused or left-out), remarks), applied, added, caught_up, present, unbound, \
+    refused, left_out.")]
 pub(crate) struct ImportFreeotp {
-    /// The file; - is the standard input
+    /// The file: root's own, that nobody else may write; - is the standard input
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) choice: Choice,
-    /// Change nothing, say what would be
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// Which entries of an app are meant, and whose they are.

@@ -7,10 +7,10 @@ mod completions;
 mod config;
 mod disable;
 mod doctor;
-mod documents;
 mod enable;
 mod enroll;
 mod explain;
+mod export;
 mod forget;
 mod import;
 mod key;
@@ -25,6 +25,7 @@ mod remove;
 mod rename;
 mod reset;
 mod restore;
+mod resync;
 mod status;
 mod unlock;
 mod verify;
@@ -103,6 +104,8 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Unlock(arguments) => unlock::run(arguments, bus, output).await,
         Command::Enable(arguments) => enable::run(arguments, bus, output).await,
         Command::Disable(arguments) => disable::run(arguments, bus, output).await,
+        Command::Resync(arguments) => resync::run(arguments, bus, output).await,
+        Command::Export(arguments) => export::run(arguments, bus, output).await,
         Command::Forget(arguments) => forget::run(arguments, bus, output).await,
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,
@@ -123,7 +126,7 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         },
         Command::Backup(arguments) => backup::run(arguments, bus, output).await,
         Command::Restore(arguments) => restore::run(arguments, output).await,
-        Command::Import(arguments) => import::run(&arguments.format, bus, cli.color, output).await,
+        Command::Import(arguments) => import::run(&arguments.format, bus, output).await,
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Manual => manual::run(output),
     }

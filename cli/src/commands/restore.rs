@@ -195,6 +195,7 @@ fn row(line: &str) -> Vec<Cell> {
     let mut cells: Vec<Cell> = (0..4).map(|_| next().into()).collect();
     cells.push(match next().as_str() {
         "active" => Cell::toned("active", Tone::Good),
+        "disabled" => Cell::toned("disabled", Tone::Plain),
         "waits" => Cell::toned("waits for enable", Tone::Warning),
         "gone" => Cell::toned("was removed here, waits for enable", Tone::Bad),
         _ => Cell::toned("altered, refused", Tone::Bad),

@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_never_showed_a_code_begins_at_0() {
+        let counter = |number: &str| {
+            let file = export(&[&HOTP.replace("10299", number)]);
+            parse(file.as_bytes()).unwrap().remove(0).map(|found| found.moving).map_err(|bad| bad.reason)
+        };
+        assert_eq!(counter("-1"), Ok(Moving::Hotp { next: 0 }));
+        assert_eq!(counter("0"), Ok(Moving::Hotp { next: 0 }));
+        assert_eq!(counter("-2"), Err("the counter is no number"));
+    }
+
+    #[test]
     fn a_file_that_is_none_of_both_is_refused_as_a_whole() {
         let refused = |bytes: &[u8]| parse(bytes).unwrap_err().reason;
         assert_eq!(refused(b"[]"), NO_EXPORT.reason);

@@ -118,8 +118,7 @@ impl App {
         let moving = match kind.map(str::to_ascii_lowercase).as_deref() {
             Some("totp") => Moving::totp(fields.number("period", "the period is no number")?.unwrap_or(30)),
             Some("hotp") => {
-                let counter = fields.number::<u64>("counter", "the counter is no number")?;
-                let counter = counter.ok_or("the counter is missing, which hotp needs")?;
+                let counter = self.counter(fields)?.ok_or("the counter is missing, which hotp needs")?;
                 Moving::Hotp { next: counter.saturating_add(u64::from(self.keeps_last_counter)) }
             }
             Some("steam") => return Err("codes of Steam are none of RFC 6238"),
@@ -135,6 +134,14 @@ impl App {
             found.remarks.push(PAST_THE_LAST.into());
         }
         Ok(found)
+    }
+
+    /// FreeOTP keeps -1 for an entry that began at 0 and never showed a code; no code of that number is taken anywhere.
+    fn counter(&self, fields: Fields<'_>) -> Result<Option<u64>, &'static str> {
+        if !self.keeps_last_counter && fields.get("counter").and_then(Value::as_i64) == Some(-1) {
+            return Ok(Some(0));
+        }
+        fields.number("counter", "the counter is no number")
     }
 }
 

@@ -2,24 +2,24 @@
 //! they read was written by others, often by the very person it lets in, so that nothing of it is believed before the
 //! daemon checked it again. Secrets are zeroised, stand in no `Debug`, and no reason repeats any text of a file.
 
+pub(crate) mod aegis;
+pub(crate) mod andotp;
+mod base64;
 pub(crate) mod csv;
+pub(crate) mod freeotp;
 pub(crate) mod google_authenticator;
+mod issuer;
+mod json;
+pub(crate) mod migration;
 pub(crate) mod oath;
+pub(crate) mod otpauth;
+pub(crate) mod picture;
+pub(crate) mod pskc;
+mod xml;
 
 use std::{borrow::Cow, fmt};
 
 use zeroize::{Zeroize as _, Zeroizing};
-
-pub(crate) mod aegis;
-pub(crate) mod andotp;
-mod base64;
-pub(crate) mod freeotp;
-mod issuer;
-mod json;
-pub(crate) mod migration;
-pub(crate) mod picture;
-pub(crate) mod pskc;
-mod xml;
 
 /// The largest JSON file that is read, in bytes. A number of two bytes takes 32 in memory.
 pub(crate) const LARGEST_JSON: usize = 16 << 20;
@@ -205,7 +205,6 @@ impl fmt::Debug for ScratchCodes {
 
 /// Where in a file something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(dead_code, reason = "which of them are made depends on the formats that are read")]
 pub(crate) enum Place {
     /// The file as a whole.
     #[default]
@@ -254,7 +253,6 @@ impl fmt::Display for Bad {
 impl std::error::Error for Bad {}
 
 /// What a whole file says: one bad record stops nothing else. The error is one of the file as a whole.
-#[allow(dead_code, reason = "formats of a record a line give them one by one")]
 pub(crate) type Reading = Result<Vec<Result<Found, Bad>>, Bad>;
 
 impl Found {

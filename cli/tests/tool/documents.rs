@@ -66,16 +66,16 @@ fn fobs_go_to_whom_they_are_assigned_and_what_is_nobodys_is_left_out() {
     assert_eq!((outcome.code, outcome.err.as_str()), (Some(0), ""), "{outcome:?}");
     for said in [
         "ACCOUNT  RESULT    AUTHENTICATOR                   FROM",
-        "alice    added     Example-Issuer, hotp, 6 digits  serial 0755225266",
-        "-        left out  Example-Issuer, hotp, 6 digits  serial 11",
-        "later    unbound   Example-Issuer, hotp, 6 digits  serial 13",
-        "serial 11: it is nobody's: say whose it is",
-        "serial 12: the file's signature is not checked",
+        "alice    added     Example-Issuer, hotp, 6 digits  FOBS, serial 0755225266",
+        "-        left out  Example-Issuer, hotp, 6 digits  FOBS, serial 11",
+        "later    unbound   Example-Issuer, hotp, 6 digits  FOBS, serial 13",
+        "it is nobody's: say whose it is",
+        "the file's signature is not checked",
         "3 authenticators added, 0 caught up, 0 present already, 0 refused, 1 left out.",
         "1 of them unknown to the name service so far",
         "shred -u",
     ] {
-        assert!(outcome.out.contains(said), "{said}: {}", outcome.out);
+        assert!(outcome.out.contains(&said.replace("FOBS", &fobs)), "{said}: {}", outcome.out);
     }
     assert_eq!(stage.asked(), ["Admin.Import 3 alice 1"]);
     let json = import(&stage, &[&arguments[..], &["--json", "--assign", "99=erin", "--user", "known"]].concat());
@@ -84,14 +84,14 @@ fn fobs_go_to_whom_they_are_assigned_and_what_is_nobodys_is_left_out() {
     assert_eq!(
         results(&json),
         [
-            (String::new(), "refused".to_owned()),
             named("alice", "added"),
             named("known", "present"),
             named("bob", "added"),
             named("later", "unbound"),
+            (String::new(), "refused".to_owned()),
         ]
     );
-    assert_eq!(summary(&json)["records"][0]["place"], json!("serial 99"));
+    assert_eq!(summary(&json)["records"][4]["place"], json!("serial 99"));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_program_names_the_file_of_the_passphrase() {
     let outcome = import(&stage, &["aegis", &vault, "--json", "--key-file", &key]);
     let named = |account: &str| (account.to_owned(), "added".to_owned());
     let refused = (String::new(), "refused".to_owned());
-    assert_eq!(results(&outcome), [refused, named("mason"), named("elijah"), named("mason")], "{outcome:?}");
+    assert_eq!(results(&outcome), [named("mason"), named("elijah"), named("mason"), refused], "{outcome:?}");
     assert!(!format!("{outcome:?}").contains("horse"));
     let nobody = stage.run(&["import", "aegis", "-"], &std::fs::read_to_string(&vault).unwrap());
     assert!(nobody.code == Some(2) && nobody.err.contains("--key-file FILE"), "{nobody:?}");
@@ -156,9 +156,9 @@ fn screenshots_and_texts_of_an_export_go_in_and_a_uri_is_no_argument() {
     let pictures = [data("apps/migration-1.png"), data("apps/migration-2.png")];
     let outcome = import(&stage, &["migration", &pictures[0], &pictures[1], "--user", "alice", "--issuer", "wwe"]);
     assert_eq!((outcome.code, stage.asked()), (Some(0), vec!["Admin.Import 1 alice 1".to_owned()]), "{outcome:?}");
-    assert!(outcome.out.contains("entry 2: counts on behind the code that the app showed last"), "{outcome:?}");
+    assert!(outcome.out.contains("  counts on behind the code that the app showed last"), "{outcome:?}");
     let half = import(&stage, &["migration", &pictures[0]]);
-    assert!(half.code == Some(1) && half.out.contains("more QR codes than were given"), "{half:?}");
+    assert!(half.code == Some(1) && flat(&half.out).contains("more QR codes than were given"), "{half:?}");
     let text = std::fs::read_to_string(data("apps/migration.txt")).unwrap();
     let piped = stage.run(&["import", "migration", "-", "--json"], &text);
     assert_eq!((piped.code, summary(&piped)["added"].as_u64()), (Some(0), Some(3)), "{piped:?}");
@@ -186,18 +186,6 @@ fn only_the_entries_of_the_wanted_issuer_go_in() {
 }
 
 #[test]
-fn a_file_that_others_may_change_is_warned_of_and_no_secret_is_ever_shown() {
-    let stage = Stage::new();
-    let path = copy(&stage, "apps/andotp.json");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let outcome = import(&stage, &["andotp", &path]);
-    assert!(outcome.out.contains("may be written by others (mode 0666)"), "{outcome:?}");
-    assert!(!format!("{outcome:?}").contains("4SJHB4GSD43FZBAI7C2HLRJGPQ"));
-    let json = import(&stage, &["andotp", &path, "--json"]);
-    assert_eq!(summary(&json)["warnings"].as_array().unwrap().len(), 1);
-}
-
-#[test]
 fn a_bad_file_is_named_and_nothing_is_asked_of_the_daemon() {
     let stage = Stage::new();
     let nothing = file(&stage, "empty", "");
@@ -206,10 +194,10 @@ fn a_bad_file_is_named_and_nothing_is_asked_of_the_daemon() {
         for (path, why) in [(&nothing, "the file is empty"), (&large, "larger than")] {
             let outcome = import(&stage, &[format, path]);
             assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{format}: {outcome:?}");
-            assert!(outcome.err.contains(why), "{format}: {outcome:?}");
+            assert!(flat(&outcome.err).contains(why), "{format}: {outcome:?}");
         }
         let missing = import(&stage, &[format, "/nonexistent"]);
-        assert!(missing.code == Some(1) && missing.err.contains("cannot be read"), "{missing:?}");
+        assert!(missing.code == Some(1) && missing.err.contains("cannot be opened"), "{missing:?}");
     }
     assert_eq!(stage.asked(), [""; 0]);
     let path = copy(&stage, "apps/andotp.json");
@@ -221,7 +209,7 @@ fn what_the_daemon_refuses_is_told_of_its_record_or_ends_the_import() {
     let stage = Stage::new();
     let path = copy(&stage, "apps/freeotp.json");
     let refused = import(&stage, &["freeotp", &path, "--user", "refused"]);
-    assert!(refused.code == Some(1) && refused.out.contains("entry 1: too \\u{1b}[2J short"), "{refused:?}");
+    assert!(refused.code == Some(1) && flat(&refused.out).contains("entry 1: too \\u{1b}[2J short"), "{refused:?}");
     let denied = import(&stage, &["freeotp", &path, "--user", "denied"]);
     assert_eq!(denied.code, Some(1));
     assert!(denied.err.contains("root's alone") && denied.err.contains("changes nothing twice"), "{denied:?}");

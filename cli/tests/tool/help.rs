@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 46] = [
+const COMMANDS: [&str; 48] = [
     "",
     "enroll",
     "status",
@@ -51,6 +51,8 @@ const COMMANDS: [&str; 46] = [
     "import oath",
     "import csv",
     "completions",
+    "export",
+    "resync",
 ];
 
 fn help(command: &str) -> String {

@@ -46,7 +46,7 @@ fn field(row: &str) -> (String, String) {
 fn is_of_type(value: &Value, kind: &str) -> bool {
     match kind {
         "string" => value.is_string(),
-        "number" => value.is_u64(),
+        "number" => value.is_u64() || value.is_i64(),
         "boolean" => value.is_boolean(),
         "list" => value.is_array(),
         "list of strings" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
@@ -125,19 +125,22 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("enroll --json", "enroll alice --no-confirm --kind hotp --json", 0),
         run("status --json", "status alice --json", 0),
         run("status --json", "status locked --json", 0),
+        run("status --json", "status various --json", 0),
+        run("export --json", "export alice 3f9a2c01 --yes --json", 0),
+        run("export --json", "export alice 00000007 --yes --json", 0),
         run("recovery-codes --json", "recovery-codes alice --yes --json", 0),
         run("list --json", "list --json", 0),
         run("list --json", "list --sort failures --json", 0),
         run("prune --json", "prune --yes --json", 0),
-        run("import otpauth --json", "import otpauth FILE --json", 1),
-        run("import pskc --json", "import pskc DATA/pskc/rfc6030-figure-3.xml --json", 0),
-        run("import migration --json", "import migration DATA/apps/migration-1.png DATA/apps/migration.txt --json", 0),
-        run("import aegis --json", "import aegis DATA/apps/aegis-plain.json --json", 1),
-        run("import andotp --json", "import andotp DATA/apps/andotp.json --json", 1),
-        run("import freeotp --json", "import freeotp DATA/apps/freeotp.json --user alice --json", 0),
-        run("import google-authenticator --json", "import google-authenticator HOME --user root --json", 0),
-        run("import oath --json", "import oath USERS --json", 1),
-        run("import csv --json", "import csv TABLE --dry-run --json", 0),
+        run("import FORMAT --json", "import otpauth FILE --json", 1),
+        run("import FORMAT --json", "import pskc DATA/pskc/rfc6030-figure-3.xml --json", 0),
+        run("import FORMAT --json", "import migration DATA/apps/migration.txt --json", 0),
+        run("import FORMAT --json", "import aegis DATA/apps/aegis-plain.json --json", 1),
+        run("import FORMAT --json", "import andotp DATA/apps/andotp.json --json", 1),
+        run("import FORMAT --json", "import freeotp DATA/apps/freeotp.json --user alice --json", 0),
+        run("import FORMAT --json", "import google-authenticator HOME --user root --json", 0),
+        run("import FORMAT --json", "import oath USERS --json", 1),
+        run("import FORMAT --json", "import csv TABLE --dry-run --json", 0),
         run("audit --json", "audit --json", 0),
         run("audit --verify --json", "audit --verify --json", 0),
         run("explain --json", "explain alice --service sshd --json", 0),
@@ -194,7 +197,9 @@ fn what_is_refused_leaves_standard_output_empty() {
         assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{arguments}");
         assert!(outcome.err.starts_with("countersign: "), "{arguments}: {outcome:?}");
     }
-    for arguments in ["enroll alice --json", "recovery-codes alice --json", "prune --json"] {
+    for arguments in
+        ["enroll alice --json", "recovery-codes alice --json", "prune --json", "export alice 3f9a2c01 --json"]
+    {
         assert_eq!(stage.run(&arguments.split(' ').collect::<Vec<_>>(), "").code, Some(2), "{arguments}");
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod authenticators;
 mod backup;
 mod commands;
 mod config;

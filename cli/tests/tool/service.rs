@@ -10,7 +10,7 @@ use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
     Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, KeyStatus, Message, MessageKind, Offer,
-    Origin, Rehearsed, RememberedLogin, Setting, Step, Supposition,
+    Origin, Rehearsed, RememberedLogin, Resynchronisation, Setting, Step, Supposition,
 };
 use tokio::sync::Notify;
 
@@ -147,17 +147,35 @@ impl Enrollment {
             active: true,
             created: 1_111_111_109,
             last_used,
+            suspended: false,
             expires: None,
+            clock_off: Some(if label == "phone" { 0 } else { -10_800 }),
+            needs_resync: false,
+            weak: false,
         };
         Ok(EnrollmentSummary {
             account: user.to_owned(),
             authenticators: if user == "empty" {
                 Vec::new()
             } else {
-                vec![
-                    authenticator("3f9a2c01", "phone", Some(1_234_567_890)),
-                    authenticator("00000002", "a\x1b[2Jb", None),
-                ]
+                let one = |id, label: &str| authenticator(id, label, None);
+                let trouble = [
+                    Authenticator { active: false, ..one("00000003", "lost") },
+                    Authenticator { suspended: true, ..one("00000008", "restored") },
+                    Authenticator { expires: Some(1_234_567_890), weak: true, ..one("00000004", "ended") },
+                    Authenticator { expires: Some(4_102_444_800), weak: true, ..one("00000005", "old") },
+                    Authenticator { clock_off: None, needs_resync: true, ..one("00000006", "moved") },
+                    Authenticator { clock_off: None, kind: "hotp".to_owned(), period: 0, ..one("00000007", "fob") },
+                ];
+                [authenticator("3f9a2c01", "phone", Some(1_234_567_890)), authenticator("00000002", "a\x1b[2Jb", None)]
+                    .into_iter()
+                    .filter(|one| user != "ended" || one.id == "none")
+                    .chain(
+                        trouble
+                            .into_iter()
+                            .filter(|one| user == "various" || (user == "ended" && one.label == "ended")),
+                    )
+                    .collect()
             },
             recovery_codes_left: 8,
             scratch_codes_left: 0,
@@ -186,6 +204,20 @@ impl Enrollment {
             return Err(Error::LastAuthenticator(String::new()));
         }
         refuse(user)
+    }
+
+    fn resync(&self, user: &str, authenticator: &str, first: &str, second: &str) -> Result<Resynchronisation, Error> {
+        note(&self.log, format!("Enrollment.Resync {user} {authenticator} {first} {second}"));
+        refuse(user)?;
+        if user == "careful" && !*self.verified.lock().unwrap() {
+            return Err(Error::VerificationRequired(String::new()));
+        }
+        match (user, authenticator) {
+            ("far", _) => Err(Error::WrongCode("these are no two codes of it".to_owned())),
+            (_, "00000002") => Ok(Resynchronisation { clock_off: Some(-10_800), skipped: None }),
+            (_, "00000007") => Ok(Resynchronisation { clock_off: None, skipped: Some(60) }),
+            _ => Ok(Resynchronisation { clock_off: Some(30), skipped: None }),
+        }
     }
 
     fn new_recovery_codes(&self, user: &str) -> Result<Vec<String>, Error> {
@@ -257,6 +289,7 @@ impl Admin {
             uid: (name != "carol").then_some(1000),
             state: state as u32,
             authenticators: 1,
+            authenticators_off: u32::from(name == "carol") * 2,
             recovery_codes_left: 10,
             failures: if name == "carol" { 7 } else { 3 },
             locked_for,
@@ -298,6 +331,32 @@ impl Admin {
     fn enable(&self, user: &str) -> Result<(), Error> {
         note(&self.log, format!("Admin.Enable {user}"));
         refuse(user)
+    }
+
+    fn disable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error> {
+        note(&self.log, format!("Admin.DisableAuthenticator {user} {authenticator}"));
+        refuse(user)
+    }
+
+    fn enable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error> {
+        note(&self.log, format!("Admin.EnableAuthenticator {user} {authenticator}"));
+        refuse(user)
+    }
+
+    fn export(&self, user: &str, authenticator: &str) -> Result<Offer, Error> {
+        note(&self.log, format!("Admin.Export {user} {authenticator}"));
+        refuse(user)?;
+        let kind = if authenticator == "00000007" { "hotp" } else { "totp" };
+        let mut offer = Offer::default();
+        offer.secret = SECRET.to_owned();
+        offer.uri = format!("otpauth://{kind}/gate:{user}?secret={SECRET}&issuer=gate");
+        offer.account = user.to_owned();
+        offer.label = "phone".to_owned();
+        offer.kind = kind.to_owned();
+        offer.algorithm = "SHA1".to_owned();
+        offer.digits = 6;
+        offer.period = if kind == "hotp" { 0 } else { 30 };
+        Ok(offer)
     }
 
     fn reset(&self, user: &str, allow_enrolment: u64) -> Result<(), Error> {

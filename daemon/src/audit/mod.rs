@@ -97,6 +97,14 @@ pub enum Kind {
     AuthenticatorRenamed,
     /// `authenticator-removed`.
     AuthenticatorRemoved,
+    /// `authenticator-disabled`: the codes of one are refused from now on, those of the others are not.
+    AuthenticatorDisabled,
+    /// `authenticator-enabled`: they are accepted again.
+    AuthenticatorEnabled,
+    /// `resync`: an authenticator was resynchronised by two codes, or not.
+    Resync,
+    /// `export`: the secret of an authenticator was handed out once more, or not.
+    Export,
     /// `recovery-codes`: new ones were made.
     RecoveryCodes,
     /// `import`: an authenticator was imported.
@@ -121,7 +129,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
@@ -134,6 +142,10 @@ impl Kind {
         Self::EnrolmentConfirmed,
         Self::AuthenticatorRenamed,
         Self::AuthenticatorRemoved,
+        Self::AuthenticatorDisabled,
+        Self::AuthenticatorEnabled,
+        Self::Resync,
+        Self::Export,
         Self::RecoveryCodes,
         Self::Import,
         Self::Start,
@@ -162,6 +174,10 @@ impl Kind {
             Self::EnrolmentConfirmed => "enrolment-confirmed",
             Self::AuthenticatorRenamed => "authenticator-renamed",
             Self::AuthenticatorRemoved => "authenticator-removed",
+            Self::AuthenticatorDisabled => "authenticator-disabled",
+            Self::AuthenticatorEnabled => "authenticator-enabled",
+            Self::Resync => "resync",
+            Self::Export => "export",
             Self::RecoveryCodes => "recovery-codes",
             Self::Import => "import",
             Self::Start => "start",

@@ -2,7 +2,7 @@
 
 use dbus_api::{
     AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
-    Explanation, Health, ImportRecord, ImportResult, KeyStatus, Origin, Rehearsed, Setting, Supposition,
+    Explanation, Health, ImportRecord, ImportResult, KeyStatus, Offer, Origin, Rehearsed, Setting, Supposition,
 };
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd};
@@ -79,6 +79,40 @@ impl Admin {
     ) -> Result<(), Error> {
         let caller = self.caller(connection, &header).await?;
         self.service.enable(&caller, bounded("the user name", user)?).await
+    }
+
+    async fn disable_authenticator(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.disable_authenticator(&caller, bounded("the user name", user)?, authenticator).await
+    }
+
+    async fn enable_authenticator(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.enable_authenticator(&caller, bounded("the user name", user)?, authenticator).await
+    }
+
+    #[zbus(out_args("offer"))]
+    async fn export(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+    ) -> Result<Offer, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.export(&caller, bounded("the user name", user)?, authenticator).await
     }
 
     async fn reset(

@@ -110,13 +110,15 @@ fn moving(
             let drift = record.drift.unwrap_or_default();
             let kept = drift.unsigned_abs() <= DRIFT_AT_MOST.unsigned_abs();
             if !kept {
-                remarks.push(format!("its clock is off by {drift} steps: it needs a resynchronisation"));
+                remarks.push(format!(
+                    "its clock is off by {drift} steps: it needs a resynchronisation (countersign resync)"
+                ));
             }
-            let drift = i8::try_from(drift).ok().filter(|_| kept).unwrap_or_default();
+            let drift = i16::try_from(drift).ok().filter(|_| kept);
             let seen = record.last_code.and_then(|_| last_step(record.last_code_at, period, now, is_code));
             let claimed = record.last_step.max(seen);
             // The last step that a login could accept at this moment.
-            let latest = step(now, period).saturating_add_signed(i64::from(drift)).saturating_add(1);
+            let latest = step(now, period).saturating_add_signed(drift.unwrap_or_default().into()).saturating_add(1);
             let last = claimed.map(|claimed| claimed.min(latest));
             if last < claimed {
                 remarks.push("its last code is said to be of the future: every code until now is spent".into());

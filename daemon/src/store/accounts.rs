@@ -66,10 +66,10 @@ impl<'c> Accounts<'c> {
     pub(super) fn load(&mut self, account: &str, keys: &Keys) -> Result<Option<Loaded>, Trouble> {
         let corrupt = |what: &str| StoreError::Corrupt { account: account.to_owned(), what: what.to_owned() };
         let unreadable = |error| Trouble::reading(error, account);
-        let row = self.account.query_row(named_params! { ":name": account }, AccountRow::read).optional();
+        let row = self.account.query_row([account], AccountRow::read).optional();
         let row = row.map_err(unreadable)?;
         let mut authenticators = self.load_authenticators(account)?;
-        let recovery = self.recovery.query_row(named_params! { ":account": account }, RecoveryRow::read).optional();
+        let recovery = self.recovery.query_row([account], RecoveryRow::read).optional();
         let recovery = recovery.map_err(unreadable)?;
         let Some((row, mac)) = row else {
             if authenticators.is_empty() && recovery.is_none() {
@@ -183,9 +183,7 @@ impl<'c> Accounts<'c> {
 
     fn load_authenticators(&mut self, account: &str) -> Result<Vec<AuthenticatorRow>, Trouble> {
         let placeholder = &self.placeholder;
-        let rows = self
-            .authenticators
-            .query_map(named_params! { ":account": account }, |row| AuthenticatorRow::read(row, placeholder))?;
+        let rows = self.authenticators.query_map([account], |row| AuthenticatorRow::read(row, placeholder))?;
         let rows: Result<Option<Vec<_>>, _> = rows.collect();
         rows.map_err(|error| Trouble::reading(error, account))?.ok_or_else(|| {
             let what = "an authenticator has parameters that do not exist".to_owned();

@@ -167,6 +167,10 @@ impl Attached for Notice {
         let what = match (row.get::<_, String>("what")?.as_str(), label, further) {
             ("added", Some(label), None) => What::Added(label),
             ("removed", Some(label), None) => What::Removed(label),
+            ("disabled-one", Some(label), None) => What::DisabledOne(label),
+            ("enabled-one", Some(label), None) => What::EnabledOne(label),
+            ("resynchronised", Some(label), None) => What::Resynchronised(label),
+            ("exported", Some(label), None) => What::Exported(label),
             ("recovery-code", None, None) => What::RecoveryCode,
             ("disabled", None, None) => What::Disabled,
             ("reset", None, None) => What::Reset,
@@ -216,6 +220,10 @@ impl<'a> Texts<'a> {
         let (what, label, further) = match &notice.what {
             What::Added(label) => ("added", Some(label.as_str()), None),
             What::Removed(label) => ("removed", Some(label.as_str()), None),
+            What::DisabledOne(label) => ("disabled-one", Some(label.as_str()), None),
+            What::EnabledOne(label) => ("enabled-one", Some(label.as_str()), None),
+            What::Resynchronised(label) => ("resynchronised", Some(label.as_str()), None),
+            What::Exported(label) => ("exported", Some(label.as_str()), None),
             What::RecoveryCode => ("recovery-code", None, None),
             What::Disabled => ("disabled", None, None),
             What::Reset => ("reset", None, None),

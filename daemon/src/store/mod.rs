@@ -15,6 +15,7 @@ pub mod home;
 pub mod inspection;
 pub mod key;
 pub mod renewal;
+mod reserve;
 pub mod restoration;
 pub mod rotation;
 mod row;
@@ -23,6 +24,7 @@ pub(crate) mod seal;
 mod sqlite;
 pub mod still;
 mod trail;
+mod warm;
 mod writer;
 
 use std::fmt;
@@ -141,6 +143,7 @@ pub struct Store {
 
 struct Handle {
     queue: Arc<Queue>,
+    tasks: tokio::runtime::Handle,
     logins: Arc<Semaphore>,
     background: Arc<Semaphore>,
     ended: watch::Receiver<()>,
@@ -178,6 +181,9 @@ impl Store {
         let recovery = vault.recovery.clone();
         let queue = Arc::new(Queue::default());
         let (sender, ended) = watch::channel(());
+        let thread = |error: std::io::Error| StoreError::Thread(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread)?;
+        let tasks = runtime.handle().clone();
         let writer = Writer {
             state: state.to_owned(),
             ring,
@@ -188,10 +194,11 @@ impl Store {
         };
         thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run((connection, vault), lock, sender))
-            .map_err(|error| StoreError::Thread(error.to_string()))?;
+            .spawn(move || runtime.block_on(writer.run((connection, vault), lock, sender)))
+            .map_err(thread)?;
         let handle = Handle {
             queue,
+            tasks,
             logins: Arc::new(Semaphore::new(LOGINS)),
             background: Arc::new(Semaphore::new(BACKGROUND)),
             ended,
@@ -371,6 +378,16 @@ impl Store {
                 return Ok(removed);
             }
         }
+    }
+
+    /// Runs a task on the store's thread, between its batches. What it asks of the store waits for no other thread. It must
+    /// not block, and ends with the thread.
+    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.tasks.spawn(task)
     }
 
     /// The key under which recovery codes are hashed.

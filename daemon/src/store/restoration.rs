@@ -49,8 +49,8 @@ pub struct Restored {
     pub label: String,
     /// `totp` or `hotp`; empty as the id is.
     pub kind: String,
-    /// `active`, `waits` (for an administrator to enable the account), `gone` (the store that was here did not have it any
-    /// more; it waits as well) or `altered`.
+    /// `active`, `disabled` (by itself), `waits` (for an administrator to enable the account), `gone` (the store that was here
+    /// did not have it any more; it waits as well) or `altered`.
     pub state: &'static str,
 }
 
@@ -148,7 +148,7 @@ fn restore_by(
     let (connection, vault) = sqlite::open(folder, &ring)?;
     check(&connection)?;
     let restored = put_right(&connection, &vault, here.store.as_ref(), manner, now)?;
-    sqlite::checkpoint(&connection)?;
+    sqlite::checkpoint(&connection, "TRUNCATE")?;
     connection.close().map_err(|(_, error)| StoreError::from(error))?;
     let (database, place) = (folder.join(DATABASE), state.join(DATABASE));
     File::open(&database).and_then(|file| file.sync_all()).map_err(at(&database))?;
@@ -188,7 +188,7 @@ impl Here {
     /// Closes it, its log written into it: SQLite would play a log that is left over into the store that comes.
     fn leave(self) -> Result<(), RestoreError> {
         if let Some((connection, _)) = self.store {
-            sqlite::checkpoint(&connection)?;
+            sqlite::checkpoint(&connection, "TRUNCATE")?;
             connection.close().map_err(|(_, error)| StoreError::from(error))?;
         }
         for name in [format!("{DATABASE}-wal"), format!("{DATABASE}-shm")] {
@@ -339,10 +339,11 @@ fn listed(name: &str, account: &Account, newer: Option<&Account>) -> Vec<Restore
                 Moving::Totp(_) => "totp".to_owned(),
                 Moving::Hotp(_) => "hotp".to_owned(),
             },
-            state: match (is_gone, one.active) {
-                (true, _) => "gone",
-                (false, true) => "active",
-                (false, false) => "waits",
+            state: match one {
+                _ if is_gone => "gone",
+                one if !one.active => "disabled",
+                one if one.suspended => "waits",
+                _ => "active",
             },
         }
     };

@@ -239,3 +239,41 @@ fn name_of(path: &Path) -> Option<KeyId> {
 fn sync(state: &Path) -> io::Result<()> {
     File::open(state)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::{Record, Syslog};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_record_that_was_sealed_anew_is_loaded_anew_by_the_reply_to_an_older_question() {
+        let state = tempfile::tempdir().unwrap();
+        fs::set_permissions(state.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let store = Store::open(
+            state.path(),
+            MasterKey::from_bytes(&[1; 32]),
+            Syslog::start(&state.path().join("log")).unwrap(),
+        );
+        let store = store.unwrap();
+        let bind = |name: &'static str| {
+            store.decide(name, Urgency::Login, move |tx| tx.record = Some(Record::empty(name, Some(7))))
+        };
+        bind("alice").await.unwrap();
+        // The decoy, which the question about a name without a record loads.
+        store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
+        for (asked, sealed) in [("alice", "alice"), ("nobody", decoy::NAME)] {
+            let loaded_anew = store.ask("", Urgency::Login, move |session| {
+                session.read(asked)?;
+                let warm = session.is_warm(asked);
+                session.reseal(sealed)?;
+                Ok((warm, session.is_warm(asked)))
+            });
+            assert_eq!(loaded_anew.await.unwrap(), (true, false), "{asked}");
+        }
+    }
+}

@@ -83,15 +83,17 @@ CREATE TABLE scratch_codes (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// The key that a rotation under way moves away from (`rotation`).
+/// The key that a rotation under way moves away from (`rotation`), and authenticators that wait since a restore (1).
 const VERSION_6: &str = "
 ALTER TABLE store ADD COLUMN previous_key_id TEXT;
+ALTER TABLE authenticators ADD COLUMN suspended INTEGER;
 ";
 
 /// Settings that hold for a connection.
 ///
 /// The exclusive locking mode keeps SQLite's shared index in memory, where a full disk cannot reach it, and
-/// keeps every other process out. `FULL` makes `COMMIT` return after fsync. Deleted secrets are overwritten.
+/// keeps every other process out. `FULL` makes `COMMIT` return after fsync. Deleted secrets are overwritten. What the log
+/// has beyond 8 MiB after a backup, for which it had to grow, is given back; `reserve` keeps as much.
 const SETTINGS: &str = "
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA trusted_schema = OFF;
@@ -101,6 +103,7 @@ PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
 PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -1024;
+PRAGMA journal_size_limit = 8388608;
 PRAGMA synchronous = FULL;
 ";
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement};
 use verifier::{RecoveryKey, WallTime};
@@ -15,10 +15,11 @@ use zeroize::Zeroizing;
 use super::accounts::{Accounts, Loaded};
 use super::decoy;
 use super::key::{KeyRing, KeySource, MasterKey};
-use super::schema::{self, Found};
+use super::schema;
 use super::seal::{self, Keys, Sealed, SecretBytes};
 use super::still::Stillness;
 use super::trail::{Trail, is_type};
+use super::warm::{Found, Warm};
 use super::writer::Job;
 use super::{DATABASE, LOCK, Listed, Record, StoreError, Transaction, Urgency};
 use crate::audit::chain::{AuditKey, AuditRecord};
@@ -157,7 +158,7 @@ pub(super) fn open(state: &Path, ring: &KeyRing) -> Result<(Connection, Vault), 
     let path = state.join(DATABASE);
     restrict(&path)?;
     let connection = connect(&path)?;
-    if schema::prepare(&connection, &path)? == Found::Empty {
+    if schema::prepare(&connection, &path)? == schema::Found::Empty {
         return Err(StoreError::Foreign { path });
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -165,15 +166,16 @@ pub(super) fn open(state: &Path, ring: &KeyRing) -> Result<(Connection, Vault), 
     schema::migrate(&connection)?;
     let previous = find_previous(&connection, ring)?;
     connection.execute_batch("COMMIT")?;
-    checkpoint(&connection)?;
+    checkpoint(&connection, "RESTART")?;
     let audit = AuditKey::new(sealed_key(&connection, &keys, "audit")?);
     let recovery = RecoveryKey(**sealed_key(&connection, &keys, "recovery")?);
     Ok((connection, Vault { keys, previous, source, audit, recovery }))
 }
 
-/// Writes everything into the database itself and empties the write-ahead log.
-pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+/// Writes everything into the database itself. `TRUNCATE` then empties the write-ahead log; with `RESTART` it keeps its
+/// blocks, which a full disk would not give back, and is begun anew.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
     if busy != 0 {
         return Err(StoreError::Unavailable("the write-ahead log is in use".to_owned()));
     }
@@ -184,7 +186,8 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
 pub(super) fn checkpoint_alone(connection: &Connection, by_itself: bool) -> Result<(), StoreError> {
     let pages = if by_itself { CHECKPOINT_PAGES } else { 0 };
     connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))?;
-    checkpoint(connection)
+    // The log's blocks are kept: a full disk would not give them back.
+    checkpoint(connection, "RESTART")
 }
 
 /// Makes a store under another name and renames it, so that a half-made one is never taken for a store.
@@ -283,6 +286,7 @@ pub(super) struct Session<'c> {
     accounts: Accounts<'c>,
     trail: Trail<'c>,
     marks: Marks<'c>,
+    warm: Warm<Found>,
     records: Vec<AuditRecord>,
     trouble: Option<String>,
 }
@@ -315,6 +319,7 @@ impl<'c> Session<'c> {
                 undo: connection.prepare("ROLLBACK TO decision")?,
                 count: connection.prepare("UPDATE store SET unchanged = unchanged + 1")?,
             },
+            warm: Warm::new(),
             records: Vec::new(),
             trouble,
         })
@@ -357,13 +362,17 @@ impl<'c> Session<'c> {
             return Err(StoreError::Invalid { account: String::new(), what: "an account has a name" }.into());
         }
         let login = urgency == Urgency::Login;
-        let before = self.load(account)?;
+        let (before, decoy) = match self.warm.take(account) {
+            Some(Found::Record(loaded)) => (Some(loaded), None),
+            Some(Found::Decoy(decoy)) => (None, Some(decoy)),
+            None => (self.load(account)?, None),
+        };
         let record = before.as_ref().map(|before| before.record.clone());
         let mut transaction = Transaction { record, events: Vec::new() };
         let value = decision(&mut transaction);
         let wrote = self.accounts.save(account, before.as_ref(), transaction.record.as_ref(), self.keys)?;
         match before {
-            None if login && !wrote => self.write_decoy()?,
+            None if login && !wrote => self.write_decoy(decoy)?,
             // Rewriting the same row would not do: SQLite leaves a page alone whose content stays.
             Some(_) if login && !wrote => drop(self.marks.count.execute([])?),
             _ => {}
@@ -375,19 +384,28 @@ impl<'c> Session<'c> {
     }
 
     /// Reads a record. Where there is none, the decoy is loaded, checked and opened in its place: a login begins
-    /// with this, and its time must not tell who has one.
+    /// with this, and its time must not tell who has one. What was loaded is kept for the reply.
     pub(super) fn read(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
         if account == decoy::NAME {
             return Ok(None);
         }
         if let Some(loaded) = self.load(account)? {
-            return Ok(Some(loaded.record));
+            let record = loaded.record.clone();
+            self.warm.keep(account, Found::Record(loaded));
+            return Ok(Some(record));
         }
         match self.fetch(decoy::NAME) {
+            Ok(Some(decoy)) => self.warm.keep(account, Found::Decoy(decoy)),
             // The next decision about a name without a record makes it, or makes it anew.
-            Ok(_) | Err(Trouble::Refused(_)) => Ok(None),
-            Err(trouble) => Err(trouble),
+            Ok(None) | Err(Trouble::Refused(_)) => {}
+            Err(trouble) => return Err(trouble),
         }
+        Ok(None)
+    }
+
+    /// Forgets logins that began some time ago. Tells when the next one is to be forgotten, if there is any.
+    pub(super) fn cool(&mut self) -> Option<Instant> {
+        self.warm.cool(Instant::now())
     }
 
     /// Reads up to `limit` records, altered ones too, by what is wrong with them.
@@ -408,6 +426,7 @@ impl<'c> Session<'c> {
 
     /// Removes an account in whatever state it is.
     pub(super) fn remove(&mut self, account: &str, events: Vec<Event>) -> Result<bool, Trouble> {
+        self.warm.forget(account);
         let removed = self.accounts.remove(account)?;
         for event in events {
             self.append(event)?;
@@ -432,8 +451,23 @@ impl<'c> Session<'c> {
 
     /// Seals and signs a record under the store's key where it is under another one. Tells whether it was.
     pub(super) fn reseal(&mut self, account: &str) -> Result<bool, Trouble> {
+        // The decoy is kept by the names of those who have no record.
+        if account == decoy::NAME {
+            self.warm.clear()
+        } else {
+            self.warm.forget(account)
+        }
         let Some(loaded) = self.load(account)? else { return Ok(false) };
         self.accounts.save(account, Some(&loaded), Some(&loaded.record), self.keys)
+    }
+
+    /// Whether a question about this account is remembered.
+    #[cfg(test)]
+    pub(super) fn is_warm(&mut self, account: &str) -> bool {
+        let found = self.warm.take(account);
+        let is = found.is_some();
+        found.into_iter().for_each(|found| self.warm.keep(account, found));
+        is
     }
 
     /// A record as it lies there, without changing anything.
@@ -493,6 +527,8 @@ impl<'c> Session<'c> {
         };
         self.marks.undo.execute([])?;
         self.marks.release.execute([])?;
+        // Some of it may be what was undone.
+        self.warm.clear();
         self.trail.end = end;
         self.records.truncate(records);
         if let StoreError::Corrupt { account, what } = &error {
@@ -554,19 +590,29 @@ impl<'c> Session<'c> {
         Ok(std::mem::take(&mut self.records))
     }
 
-    /// Does with the decoy what is done with the record of a failed login; makes it where it is not there.
-    fn write_decoy(&mut self) -> Result<(), Trouble> {
-        let before = match self.fetch(decoy::NAME) {
-            Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
-                self.accounts.remove(decoy::NAME)?;
-                None
-            }
-            loaded => loaded?,
+    /// Does with the decoy what is done with the record of a failed login; makes it where it is not there. A decoy that
+    /// was loaded before others wrote to it serves as well: what changes in it is its record alone, which is written
+    /// as a whole.
+    fn write_decoy(&mut self, loaded: Option<Loaded>) -> Result<(), Trouble> {
+        let before = match loaded {
+            Some(loaded) => Some(loaded),
+            None => self.load_decoy()?,
         };
         let mut record = before.as_ref().map_or_else(decoy::make, |before| Ok(before.record.clone()))?;
         decoy::charge(&mut record, wall_clock());
         self.accounts.save(decoy::NAME, before.as_ref(), Some(&record), self.keys)?;
         Ok(())
+    }
+
+    /// The decoy; one that was altered is removed.
+    fn load_decoy(&mut self) -> Result<Option<Loaded>, Trouble> {
+        match self.fetch(decoy::NAME) {
+            Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
+                self.accounts.remove(decoy::NAME)?;
+                Ok(None)
+            }
+            loaded => loaded,
+        }
     }
 }
 

@@ -1,15 +1,19 @@
 //! The store's thread: takes what waits, commits it together, answers after `COMMIT`.
+//!
+//! The private socket is served on this thread too ([`super::Store::spawn`]): between two batches its tasks run, so that
+//! a login is carried from its connection to its commit without waking another thread.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
 use super::key::{FILE, KeyRing, KeySource, MasterKey};
+use super::reserve::Reserve;
 use super::rotation::{self, KeyInUse};
 use super::sqlite::{self, Session, Trouble, Vault};
 use super::still::Stillness;
@@ -88,7 +92,7 @@ where
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    changed: Condvar,
+    changed: Notify,
     commits: AtomicU64,
 }
 
@@ -125,26 +129,41 @@ impl Queue {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Waits for jobs; `None` once the queue is closed and empty.
-    fn take(&self) -> Option<Vec<Job>> {
-        let mut waiting = self.lock();
-        while waiting.logins.is_empty() && waiting.background.is_empty() {
-            if waiting.closed {
-                return None;
+    /// Waits for jobs; `None` once the queue is closed and empty. Whatever else is ready on this thread has its turn
+    /// first, so that what comes at one instant shares a batch.
+    async fn take(&self) -> Option<Vec<Job>> {
+        loop {
+            {
+                let mut waiting = self.lock();
+                if !waiting.is_empty() {
+                    return Some(waiting.batch());
+                }
+                if waiting.closed {
+                    return None;
+                }
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            self.changed.notified().await;
         }
-        let logins = waiting.logins.len().min(LOGINS);
-        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
-        let background = waiting.background.len().min(most);
-        let mut batch: Vec<_> = waiting.logins.drain(..logins).collect();
-        batch.extend(waiting.background.drain(..background));
-        Some(batch)
     }
 
     /// Only pushes and drains happen under the lock, so that a poisoned one is whole.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.logins.is_empty() && self.background.is_empty()
+    }
+
+    fn batch(&mut self) -> Vec<Job> {
+        let logins = self.logins.len().min(LOGINS);
+        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
+        let background = self.background.len().min(most);
+        let mut batch: Vec<_> = self.logins.drain(..logins).collect();
+        batch.extend(self.background.drain(..background));
+        batch
     }
 }
 
@@ -191,19 +210,21 @@ enum Pause {
 impl Writer {
     /// Works until the queue is closed and empty. A decision that panics unwinds through here: the thread must
     /// not go on, and whoever installs the panic hook ends the process.
-    pub(super) fn run(mut self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
+    pub(super) async fn run(mut self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
-        let mut open = Some(first);
+        let mut reserve = Reserve::new(&self.state, self.syslog.clone());
+        let mut open = self.keep_room(first, &mut reserve);
         let queue = Arc::clone(&self.queue);
-        while let Some(batch) = queue.take() {
-            let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
+        while let Some(batch) = queue.take().await {
+            let reopened = || self.reopen().inspect(|_| reserve.keep_log());
+            let (connection, vault) = match open.take().map_or_else(reopened, Ok) {
                 Ok(open) => open,
                 Err(error) => {
                     refuse(batch, &error);
                     continue;
                 }
             };
-            match self.work(&connection, &vault, batch) {
+            match self.work(&connection, &vault, batch, &mut reserve).await {
                 Pause::Closed => {
                     self.finish(connection);
                     break;
@@ -225,7 +246,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    fn work(&mut self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    async fn work(&mut self, connection: &Connection, vault: &Vault, batch: Vec<Job>, reserve: &mut Reserve) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -242,8 +263,14 @@ impl Writer {
                 Ok(records) => {
                     self.queue.commits.fetch_add(1, Ordering::Relaxed);
                     batch.into_iter().for_each(|job| job.work.answer(None));
+                    // Answers go out first: nobody waits for syslog.
+                    tokio::task::yield_now().await;
                     for record in records {
                         self.syslog.line(record.event.severity(), record.line());
+                    }
+                    if let Err(error) = self.look(reserve, connection) {
+                        self.syslog.note(Severity::Error, &format!("store: {error}"));
+                        return Pause::Broken;
                     }
                 }
                 Err(error) => {
@@ -266,9 +293,36 @@ impl Writer {
             if let Some(key) = rekeyed {
                 return Pause::Rekeyed(key);
             }
-            match self.queue.take() {
+            match self.next(&mut session).await {
                 Some(next) => batch = next,
                 None => return Pause::Closed,
+            }
+        }
+    }
+
+    /// The next batch. What logins began with is forgotten after a while, whatever comes meanwhile.
+    async fn next(&self, session: &mut Session<'_>) -> Option<Vec<Job>> {
+        loop {
+            let Some(until) = session.cool() else { return self.queue.take().await };
+            if let Ok(next) = tokio::time::timeout_at(until.into(), self.queue.take()).await {
+                return next;
+            }
+        }
+    }
+
+    /// Looks after the room that is kept, but not while the database's file stands still: making pages writes into it.
+    fn look(&self, reserve: &mut Reserve, connection: &Connection) -> Result<(), StoreError> {
+        if self.still.1 { Ok(()) } else { reserve.look(connection) }
+    }
+
+    /// Keeps room for a full disk before the first login comes; where that fails, the connection is given up.
+    fn keep_room(&self, open: (Connection, Vault), reserve: &mut Reserve) -> Option<(Connection, Vault)> {
+        reserve.keep_log();
+        match reserve.look(&open.0) {
+            Ok(()) => Some(open),
+            Err(error) => {
+                self.syslog.note(Severity::Error, &format!("store: {error}"));
+                None
             }
         }
     }
@@ -326,7 +380,7 @@ impl Writer {
     }
 
     fn finish(&self, connection: Connection) {
-        let closed = sqlite::checkpoint(&connection)
+        let closed = sqlite::checkpoint(&connection, "TRUNCATE")
             .and_then(|()| connection.close().map_err(|(_, error)| StoreError::from(error)));
         if let Err(error) = closed {
             self.syslog.note(Severity::Warning, &format!("store: at its closing: {error}; the next start recovers it"));

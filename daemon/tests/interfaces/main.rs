@@ -10,11 +10,13 @@
 
 mod administering;
 mod auditing;
+mod authenticators;
 mod callers;
 mod console;
 mod enrolling;
 mod events;
 mod explaining;
+mod exporting;
 mod foreseeing;
 mod health;
 mod home;
@@ -27,6 +29,7 @@ mod noticing;
 mod policy;
 mod private_socket;
 mod remembering;
+mod resynchronising;
 mod rotating;
 mod scene;
 mod settings;

@@ -110,6 +110,7 @@ pub fn authenticator(id: u32, kind: Factor) -> Authenticator {
         created: WallTime(u64::from(id)),
         last_used: None,
         expires: None,
+        suspended: false,
     }
 }
 

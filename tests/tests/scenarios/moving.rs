@@ -1,7 +1,8 @@
 //! Moving over from pam_google_authenticator and pam_oath: files that the real programs wrote and real logins moved on,
 //! and a host that has both modules for a time.
 
-use std::{fmt::Write as _, time::Duration};
+mod many;
+mod real_files;
 
 use anyhow::{Context, Result};
 use scenarios::{Enrolment, Host, PAM_AUTH_ERR, PAM_SUCCESS, Stack};
@@ -236,53 +237,5 @@ fn while_both_modules_are_there_everybody_gets_in_by_one_of_them_and_at_the_end_
     }
     assert_ne!(enter("bob", &[PASSWORD, &bobs])?, PAM_SUCCESS, "a used code works again");
     assert_eq!(enter("bob", &[PASSWORD, &host.code(&bob, 1)?])?, PAM_SUCCESS);
-    Ok(())
-}
-
-/// As many as the largest hosts have.
-const MANY: usize = 100_000;
-/// In KiB, by GNU time: what the tool may take, however many records there are.
-const MOST_MEMORY: u64 = 32 * 1024;
-
-#[test]
-fn a_hundred_thousand_accounts_are_taken_over_and_a_kill_in_the_middle_loses_and_doubles_nothing() -> Result<()> {
-    let host = host(&["alice"], "pam_deny.so")?;
-    let mut users = String::with_capacity(MANY * 72);
-    for number in 0..MANY {
-        writeln!(users, "HOTP/E/6\tuser{number:06}\t-\t{:040x}\t{number}", number + 1)?;
-    }
-    host.write("/etc/users.oath", &users)?;
-    host.run(&["chmod", "0600", "/etc/users.oath"])?.success()?;
-    // Killed as soon as some of it is in.
-    let kill = "countersign import oath /etc/users.oath --json >/tmp/first & tool=$!
-        until countersign status user000600 >/dev/null 2>&1; do :; done
-        kill -9 $tool; wait $tool; test $? = 137";
-    host.run(&["sh", "-c", kill])?.success()?;
-    let there = |host: &Host| -> Result<usize> {
-        let listed: Vec<Value> = serde_json::from_str(&host.countersign(&["list", "--json"])?.success()?.stdout)?;
-        assert!(listed.iter().all(|account| account["active_authenticators"] == 1), "something is there twice");
-        Ok(listed.len())
-    };
-    let before = there(&host)?;
-    assert!((1..MANY).contains(&before), "{before}: the kill came too late");
-    let begun = std::time::Instant::now();
-    let measure = "countersign import oath /etc/users.oath --json >/tmp/second & tool=$!
-        while kill -0 $tool 2>/dev/null; do grep VmHWM /proc/$tool/status >/tmp/peak.new 2>/dev/null && mv /tmp/peak.new /tmp/peak; sleep 0.1; done
-        wait $tool";
-    host.run(&["sh", "-c", measure])?.success()?;
-    let took = begun.elapsed();
-    let second: Value = serde_json::from_slice(&host.read("/tmp/second")?)?;
-    let number = |key: &str| second[key].as_u64().unwrap_or_default() as usize;
-    assert_eq!(number("refused"), 0);
-    assert_eq!(number("unbound") + number("present"), MANY);
-    // What was committed while the list was read is present as well.
-    assert!(number("present") >= before, "{before} were there, {} are said to be", number("present"));
-    assert_eq!(there(&host)?, MANY);
-    let peak = String::from_utf8(host.read("/tmp/peak")?)?;
-    let peak: u64 = peak.split_whitespace().nth(1).context("no figure")?.parse()?;
-    println!("{} records in {took:?}, the tool took {peak} KiB", number("unbound"));
-    assert!(peak < MOST_MEMORY, "the tool took {peak} KiB");
-    assert!(took < Duration::from_secs(300), "{took:?}");
-    host.countersign(&["audit", "--verify"])?.success()?;
     Ok(())
 }

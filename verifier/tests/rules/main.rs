@@ -16,6 +16,7 @@ mod recovery;
 mod remembered;
 mod replies;
 mod restored;
+mod resynchronisation;
 mod scene;
 mod scratch;
 mod throttling;

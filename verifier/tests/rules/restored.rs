@@ -2,8 +2,8 @@
 
 use verifier::throttling::Disabled;
 use verifier::{
-    Account, AuthenticatorId, Factor, Reason, RecoveryCode, Reply, StoredRecoveryCode, StoredScratchCode, Verdict,
-    WallTime,
+    Account, AuthenticatorId, Factor, Moving, Reason, RecoveryCode, Reply, StoredRecoveryCode, StoredScratchCode,
+    TimeStep, Totp, Verdict, WallTime,
 };
 
 use crate::scene::*;
@@ -51,13 +51,95 @@ fn no_code_by_time_works_that_can_have_been_accepted_before_and_all_work_after_i
     for drift in -10..=10 {
         let mut drifted = account.clone();
         let verifier::Moving::Totp(totp) = &mut drifted.authenticators[0].moving else { panic!("it is HOTP") };
-        totp.drift = drift;
+        totp.drift = Some(drift);
         for step in -11..=11 {
             assert!(!grants(&drifted, &totp_code(NOON, step), NOON), "{drift} {step}");
         }
     }
     let after = NOON + 12 * 30;
     assert!(grants(&account, &totp_code(after, 0), after));
+}
+
+#[test]
+fn the_drift_of_a_clock_that_is_known_to_be_ahead_is_allowed_for() {
+    for drift in [-2880, -2, 0, 2, 100, 2880] {
+        let mut account = copy();
+        let moving = &mut account.authenticators[0].moving;
+        *moving = Moving::Totp(Totp { last: None, drift: Some(drift) });
+        // It went on for some steps after the copy was made.
+        for since in 0..=10_i16 {
+            let mut newer = account.clone();
+            newer.authenticators[0].moving = Moving::Totp(Totp { last: None, drift: Some(drift.min(2870) + since) });
+            let shown = totp_code(NOON, i64::from(drift.min(2870) + since + 1));
+            assert!(grants(&newer, &shown, NOON), "{drift} {since}");
+            let mut restored = newer.clone();
+            restored.authenticators[0].moving = *moving_of(&account);
+            restored.distrust(&at(NOON));
+            let last = totp_of(&restored).last;
+            assert!(last >= step_at(NOON, i64::from(drift.min(2870) + since + 1)), "{drift} {since} {last:?}");
+        }
+        account.distrust(&at(NOON));
+        assert_eq!(totp_of(&account).last, step_at(NOON, i64::from(drift.max(0)) + 11));
+        let after = NOON + u64::try_from(i64::from(drift.max(0)) - i64::from(drift) + 12).unwrap() * 30;
+        assert!(grants(&account, &totp_code(after, i64::from(drift)), after), "{drift}");
+    }
+}
+
+fn moving_of(account: &Account) -> &Moving {
+    &account.authenticators[0].moving
+}
+
+#[test]
+fn what_the_newer_knows_of_a_clock_is_taken_over_and_nothing_is_unlearnt() {
+    let known = |last: u64, drift| Totp { last: Some(TimeStep(last)), drift };
+    for (copied, newer, left) in [
+        (known(5, Some(1)), known(9, Some(700)), known(9, Some(700))),
+        (known(9, Some(1)), known(5, Some(700)), known(9, Some(1))),
+        (known(5, None), known(9, Some(700)), known(9, Some(700))),
+        (known(5, None), known(5, Some(700)), known(5, Some(700))),
+        (known(5, None), known(9, None), known(9, None)),
+        (known(5, Some(1)), known(9, None), known(9, Some(1))),
+    ] {
+        let [mut account, mut other] = [copied, newer].map(|totp| {
+            let mut account = copy();
+            account.authenticators[0].moving = Moving::Totp(totp);
+            account
+        });
+        account.catch_up(&other);
+        assert_eq!(totp_of(&account), left, "{copied:?} {newer:?}");
+        other.distrust(&at(NOON));
+        assert_eq!(totp_of(&other).drift, newer.drift, "a restore learns nothing of a clock");
+    }
+}
+
+#[test]
+fn a_fob_that_was_disabled_by_itself_stays_so_when_the_account_is_trusted_again() {
+    for newer_knows in [false, true] {
+        let mut account = copy();
+        let mut disabled = copy();
+        disabled.authenticators[1].active = false;
+        if newer_knows {
+            account.catch_up(&disabled);
+        } else {
+            account = disabled;
+        }
+        account.distrust(&at(NOON));
+        assert!(account.authenticators[1].suspended);
+        account.trust_again();
+        assert!(!account.authenticators[1].suspended && !account.authenticators[1].active);
+        assert!(!grants(&account, &fob_code(7), NOON));
+    }
+}
+
+#[test]
+fn what_waits_here_since_a_restore_waits_after_another_one() {
+    let mut newer = copy();
+    newer.distrust(&at(NOON));
+    let mut account = copy();
+    account.catch_up(&newer);
+    assert!(account.authenticators[1].suspended && !account.authenticators[1].is_on());
+    assert!(!grants(&account, &fob_code(7), NOON));
+    assert_eq!(account.suspended_codes(), 2);
 }
 
 #[test]
@@ -104,7 +186,7 @@ fn what_is_not_bound_any_more_waits() {
     let mut account = copy();
     // As after a reset.
     account.catch_up(&Account::default());
-    assert!(account.authenticators.iter().all(|one| !one.active));
+    assert!(account.authenticators.iter().all(|one| one.active && one.suspended));
     assert!(presented().iter().all(|reply| !grants(&account, reply, NOON)));
     assert!(!grants(&account, &totp_code(NOON, 0), NOON));
 }

@@ -94,9 +94,16 @@ fn an_authenticator_that_had_to_be_renewed_lets_nobody_in_from_its_end_on() {
     let end = NOON + DAY;
     let short = Authenticator { expires: Some(WallTime::from_seconds(end)), ..authenticator(1, totp_parameters(), 0) };
     let mut account = Account { authenticators: vec![short], ..Account::default() };
+    let mut late = account.clone();
+    assert_eq!(late.hopeless(&at(end - 1)), None);
     assert_eq!(verdict(&mut account, &totp_code(end - 1, 0), end - 1), granted(1));
-    assert_eq!(verdict(&mut account, &totp_code(end + 30, 0), end + 30), refused(Reason::Wrong));
-    assert!(!account.authenticators[0].is_in_force(WallTime::from_seconds(end)));
+    let decision = decide(&mut late, &totp_code(end, 0), end);
+    assert_eq!((decision.verdict, decision.failures), (refused(Reason::Expired), 1), "at the very second");
+    assert_eq!(late.hopeless(&at(end)), Some(Reason::Expired));
+    assert!(!late.authenticators[0].is_in_force(WallTime::from_seconds(end)));
+    let other = Authenticator { expires: None, ..late.authenticators[0].clone() };
+    late.authenticators.push(Authenticator { id: verifier::AuthenticatorId(2), ..other });
+    assert_eq!(verdict(&mut late, &wrong(), end + 60), refused(Reason::Wrong), "another one is in force");
 }
 
 #[test]

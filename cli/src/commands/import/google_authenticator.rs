@@ -9,8 +9,10 @@ use std::{
 
 use nix::unistd::{Uid, User};
 
+use zeroize::Zeroizing;
+
 use super::{
-    file::{self, Person},
+    source::{self, Person, Reason},
     takeover::{self, Sink, Takeover},
 };
 use crate::{
@@ -30,20 +32,18 @@ pub(super) async fn run(
     bus: Option<&str>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let now = output::now();
+    let lasting = arguments.scratch_codes_for.as_deref();
     let takeover = Takeover {
-        command: "import google-authenticator",
-        apply: arguments.apply,
+        apply: arguments.manner.apply,
         how_to_apply: "the same with --apply",
-        json: arguments.json,
-        renew_by: super::moment("--renew-within", arguments.renew_within.as_deref(), now)?,
-        scratch_codes_until: super::moment("--scratch-codes-for", arguments.scratch_codes_for.as_deref(), now)?,
+        scratch_codes_until: super::moment("--scratch-codes-for", lasting, output::now())?,
+        ..Takeover::new("import google-authenticator", &arguments.manner)?
     };
     let source = match (&arguments.file, &arguments.user) {
         (Some(path), Some(user)) => Source::One(path.clone(), find_person(user)?),
         _ => Source::Homes(Glob::parse(&arguments.home_glob)?),
     };
-    takeover::run(takeover, move |sink| source.read(sink), bus, output).await
+    takeover::run(&takeover, move |sink| source.read(sink), bus, output).await
 }
 
 /// What is read.
@@ -101,11 +101,11 @@ fn read_home(sink: &mut Sink, home: &Path, below: &OsStr) -> bool {
         return sink.refuse(Some(&shown), Some(&user.name), Place::File, reason);
     }
     let person = Person { uid: user.uid, gid: user.gid };
-    take(sink, &path, &user.name, file::read_as(person, &opened, below))
+    take(sink, &path, &user.name, source::read_as(person, &opened, below))
 }
 
 /// Reads one file that root names: with the rights of the account, or as root where the file is root's own.
-fn read_one(path: &Path, user: &User) -> Result<zeroize::Zeroizing<Vec<u8>>, file::Reason> {
+fn read_one(path: &Path, user: &User) -> Result<Zeroizing<Vec<u8>>, Reason> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or("it is no regular file")?;
     let opened = File::open(parent).map_err(|error| format!("it cannot be opened: {error}"))?;
@@ -114,10 +114,10 @@ fn read_one(path: &Path, user: &User) -> Result<zeroize::Zeroizing<Vec<u8>>, fil
         0 => Person { uid: Uid::from_raw(0), gid: nix::unistd::Gid::from_raw(0) },
         _ => Person { uid: user.uid, gid: user.gid },
     };
-    file::read_as(person, &opened, name)
+    source::read_as(person, &opened, name)
 }
 
-fn take(sink: &mut Sink, path: &Path, account: &str, bytes: Result<zeroize::Zeroizing<Vec<u8>>, file::Reason>) -> bool {
+fn take(sink: &mut Sink, path: &Path, account: &str, bytes: Result<Zeroizing<Vec<u8>>, Reason>) -> bool {
     let shown = path.display().to_string();
     let bytes = match bytes {
         Ok(bytes) => bytes,

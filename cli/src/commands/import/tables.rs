@@ -1,25 +1,29 @@
-//! `countersign import oath` and `countersign import csv`: files of root's with a record a line.
+//! `countersign import otpauth`, `oath` and `csv`: files with a record a line, of any length.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    io::{self, Read as _},
+    path::Path,
+};
 
 use jiff::tz::TimeZone;
 
 use super::{
-    file,
     lines::Lines,
+    source::{self, LARGEST_TABLE, Source},
     takeover::{self, Sink, Takeover},
 };
 use crate::{
     cli::ImportLines,
     failure::Failure,
-    import::{Bad, Found, Place, csv::Columns, oath},
-    output::{self, Output},
-    wording::printable,
+    import::{Bad, Found, Place, csv::Columns, oath, otpauth},
+    output::Output,
 };
 
 /// What the lines are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
+    /// `otpauth://` URIs.
+    Otpauth,
     /// `users.oath` of pam_oath.
     Oath,
     /// Comma-separated values.
@@ -36,36 +40,23 @@ pub(super) async fn run(
     bus: Option<&str>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let input = open(&arguments.file)?;
-    let takeover = Takeover {
-        command: if format == Format::Oath { "import oath FILE" } else { "import csv FILE" },
-        apply: !arguments.dry_run,
-        how_to_apply: "the same without --dry-run",
-        json: arguments.json,
-        renew_by: super::moment("--renew-within", arguments.renew_within.as_deref(), output::now())?,
-        scratch_codes_until: None,
+    let command = match format {
+        Format::Otpauth => "import otpauth FILE",
+        Format::Oath => "import oath FILE",
+        Format::Csv => "import csv FILE",
     };
+    let mut takeover = Takeover::new(command, &arguments.manner)?;
+    let source = Source::open(&arguments.file, LARGEST_TABLE)?;
+    if arguments.file != Path::new("-") {
+        takeover.leftovers.push(arguments.file.clone());
+    }
     let parser = Parser::new(format)?;
-    takeover::run(takeover, move |sink| read(input, parser, sink), bus, output).await?;
-    if arguments.json || arguments.dry_run || arguments.file == Path::new("-") {
-        return Ok(());
-    }
-    takeover::say_to_delete(&arguments.file, output)
-}
-
-fn open(path: &Path) -> Result<File, Failure> {
-    if path == Path::new("-") {
-        return super::open(path);
-    }
-    file::open_roots(path).map_err(|reason| {
-        let shown = printable(&path.display().to_string());
-        Failure::refused(format!("{shown} is not read: {reason}"))
-            .with_help("It has to be root's own file that nobody else may write; - reads standard input.")
-    })
+    takeover::run(&takeover, move |sink| read(source, parser, sink), bus, output).await
 }
 
 /// What a line means.
 enum Parser {
+    Otpauth,
     Oath(TimeZone),
     Csv(Option<Columns>),
 }
@@ -73,6 +64,7 @@ enum Parser {
 impl Parser {
     fn new(format: Format) -> Result<Self, Failure> {
         Ok(match format {
+            Format::Otpauth => Self::Otpauth,
             Format::Oath => Self::Oath(host_zone()?),
             Format::Csv => Self::Csv(None),
         })
@@ -80,6 +72,7 @@ impl Parser {
 
     fn parse(&mut self, number: u64, line: &str) -> Result<Option<Found>, Bad> {
         match self {
+            Self::Otpauth => otpauth::parse(number, line),
             Self::Oath(zone) => oath::parse(number, line, zone),
             Self::Csv(Some(columns)) => columns.read(number, line),
             Self::Csv(None) if line.trim().is_empty() || line.starts_with('#') => Ok(None),
@@ -90,7 +83,7 @@ impl Parser {
         }
     }
 
-    /// Whether nothing behind this line can be understood.
+    /// Whether nothing behind a bad line can be understood.
     fn is_lost(&self) -> bool {
         matches!(self, Self::Csv(None))
     }
@@ -107,9 +100,11 @@ fn host_zone() -> Result<TimeZone, Failure> {
     }
 }
 
-fn read(input: File, mut parser: Parser, sink: &mut Sink) {
-    let whole = input.metadata().ok().filter(std::fs::Metadata::is_file).map_or(0, |found| found.len());
-    let mut lines = Lines::new(input);
+fn read(source: Source, mut parser: Parser, sink: &mut Sink) {
+    let (name, whole) = (source.name(), source.size().unwrap_or_default());
+    let (stream, largest) = source.into_stream();
+    // One byte more than the largest shows that there is more.
+    let mut lines = Lines::new(stream.take(largest as u64 + 1));
     loop {
         let mut goes_on = true;
         let more = lines.next(|number, line| {
@@ -117,17 +112,23 @@ fn read(input: File, mut parser: Parser, sink: &mut Sink) {
                 Ok(line) => parser.parse(number, line),
                 Err(reason) => Err(Bad { place: Place::Line(number), reason }),
             };
-            goes_on = match parsed {
-                Ok(None) => true,
-                Ok(Some(found)) => sink.take(None, None, found),
-                Err(bad) => sink.refuse(None, None, bad.place, bad.reason) && !parser.is_lost(),
+            goes_on = match parsed.transpose() {
+                None => true,
+                Some(read) => {
+                    let is_lost = read.is_err() && parser.is_lost();
+                    sink.put(name.as_deref(), read) && !is_lost
+                }
             };
         });
         sink.reached(lines.bytes(), whole);
-        match more {
-            Ok(true) if goes_on => {}
+        let why = match more {
+            Err(error) => format!("it cannot be read: {error}"),
+            Ok(_) if lines.bytes() > largest as u64 => source::too_large(largest),
+            Ok(_) if sink.is_hopeless() => "none of its lines is of this format so far".into(),
+            Ok(true) if goes_on => continue,
+            Ok(false) if sink.is_empty() => "it holds no record".into(),
             Ok(_) => return,
-            Err(error) => return sink.break_off(error.to_string()),
-        }
+        };
+        return sink.break_off(name.as_deref(), &why);
     }
 }

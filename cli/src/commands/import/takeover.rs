@@ -1,47 +1,61 @@
-//! Hands what a reader found to the daemon, in batches, several under way at a time, and tells people and programs what
-//! became of each. Memory does not grow with the number of records.
+//! Hands what a reader found to the daemon, in batches, several under way at a time. Every format goes this way, so that
+//! each is resumed, checked and told of alike. Memory does not grow with the number of records.
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    io::{self, IsTerminal as _, Write as _},
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, collections::VecDeque, path::PathBuf};
 
-use dbus_api::{AdminProxy, Error, ImportOutcome, ImportRecord, ImportResult, MAX_RECORDS};
-use serde::Serialize;
+use dbus_api::{AdminProxy, Error, ImportRecord, ImportResult, MAX_RECORDS};
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::{report::Report, source};
 use crate::{
+    cli::Manner,
     client::{self, Client, LONG_PATIENCE},
     failure::Failure,
-    import::{Found, Moving, Place},
-    output::Output,
-    table::{Cell, Column, Table, Tone},
-    wording::{self, count, many, printable},
+    import::{Algorithm, Bad, Found, Moving, Place},
+    output::{self, Output},
+    wording::{many, printable},
 };
 
 /// How many calls are under way at a time.
 const IN_FLIGHT: usize = 4;
-/// How often the progress is shown anew, at most.
-const PROGRESS: Duration = Duration::from_millis(100);
+/// After so many unreadable records and no readable one a file is not what it was said to be.
+const HOPELESS: u64 = 1000;
 
 /// How an import is to go.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Takeover<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Takeover {
     /// The command as it is typed, for hints.
-    pub(super) command: &'a str,
+    pub(super) command: &'static str,
     /// Whether anything is to be changed.
     pub(super) apply: bool,
     /// What repeats the command so that it changes something, where it did not.
-    pub(super) how_to_apply: &'a str,
+    pub(super) how_to_apply: &'static str,
     /// Whether to print JSON.
     pub(super) json: bool,
     /// Seconds since the epoch at which short secrets end; the daemon's choice where it is none.
     pub(super) renew_by: Option<u64>,
     /// The same of scratch codes.
     pub(super) scratch_codes_until: Option<u64>,
+    /// Files that are of no use once all is taken over, and better gone.
+    pub(super) leftovers: Vec<PathBuf>,
+}
+
+impl Takeover {
+    /// One that changes something unless a dry run is asked for.
+    ///
+    /// # Errors
+    /// `--renew-within` is no length of time.
+    pub(super) fn new(command: &'static str, manner: &Manner) -> Result<Self, Failure> {
+        Ok(Self {
+            command,
+            apply: !manner.dry_run,
+            how_to_apply: "the same without --dry-run",
+            json: manner.json,
+            renew_by: super::moment("--renew-within", manner.renew_within.as_deref(), output::now())?,
+            scratch_codes_until: None,
+            leftovers: Vec::new(),
+        })
+    }
 }
 
 /// Where a reader puts what it finds.
@@ -50,6 +64,8 @@ pub(super) struct Sink {
     batch: Batch,
     renew_by: Option<u64>,
     scratch_codes_until: Option<u64>,
+    readable: u64,
+    unreadable: u64,
 }
 
 /// Some records in the order in which they were found.
@@ -58,32 +74,57 @@ struct Batch {
     items: Vec<Item>,
     /// Bytes or files that were read, of [`Sink::reached`]'s whole.
     reached: (u64, u64),
-    /// Why the input broke off.
-    broken: Option<String>,
+    /// Why the rest is not read.
+    failure: Option<Failure>,
 }
 
-/// One record, or why there is none.
-struct Item {
-    account: String,
-    file: Option<String>,
-    place: Place,
-    what: String,
-    remarks: Vec<Cow<'static, str>>,
+/// One record as it was found, and why it goes no further where it does not.
+pub(super) struct Item {
+    /// Whose it is; empty where nobody is named.
+    pub(super) account: String,
+    /// The file; `None` for the standard input. To be escaped.
+    pub(super) file: Option<String>,
+    /// Where it stands in there.
+    pub(super) place: Place,
+    /// The authenticator in short; empty where there is none. To be escaped.
+    pub(super) what: String,
+    /// What is not kept, and the like.
+    pub(super) remarks: Vec<Cow<'static, str>>,
     record: Option<ImportRecord>,
-    bad: Option<String>,
+    /// Why it is not handed on.
+    pub(super) kept_back: Option<KeptBack>,
+}
+
+/// Why a record is not handed on.
+pub(super) enum KeptBack {
+    /// It cannot be taken.
+    Refused(Cow<'static, str>),
+    /// It is nobody's.
+    Unowned,
 }
 
 impl Sink {
-    /// Takes a record of this account. False where nobody takes records any more.
+    /// Takes what was read of a file, record or not. False where nobody takes records any more.
+    pub(super) fn put(&mut self, file: Option<&str>, read: Result<Found, Bad>) -> bool {
+        match read {
+            Ok(found) => self.take(file, None, found),
+            Err(bad) => self.refuse(file, None, bad.place, bad.reason),
+        }
+    }
+
+    /// Takes a record of this account, or of the one that the record names. False where nobody takes records any more.
     pub(super) fn take(&mut self, file: Option<&str>, account: Option<&str>, mut found: Found) -> bool {
-        let named = account.map(str::to_owned).or_else(|| found.account.take());
+        self.readable += 1;
+        let account = account.map(str::to_owned).or_else(|| found.account.take()).unwrap_or_default();
         let what = describe(&found);
-        let checked = found.check().and(named.as_ref().map(|_| ()).ok_or("no account is named: say --user"));
-        let account = named.unwrap_or_default();
+        let kept_back = match found.check() {
+            Err(reason) => Some(KeptBack::Refused(reason.into())),
+            Ok(()) if account.is_empty() => Some(KeptBack::Unowned),
+            Ok(()) => None,
+        };
         let (place, remarks) = (found.place.clone(), std::mem::take(&mut found.remarks));
-        let record = checked.is_ok().then(|| self.convert(&account, found));
-        let bad = checked.err().map(str::to_owned);
-        self.put(Item { account, file: file.map(str::to_owned), place, what, remarks, record, bad })
+        let record = kept_back.is_none().then(|| self.convert(&account, found));
+        self.add(Item { account, file: file.map(str::to_owned), place, what, remarks, record, kept_back })
     }
 
     /// Tells of something that cannot be taken. False where nobody takes records any more.
@@ -92,11 +133,18 @@ impl Sink {
         file: Option<&str>,
         account: Option<&str>,
         place: Place,
-        reason: impl Into<String>,
+        reason: impl Into<Cow<'static, str>>,
     ) -> bool {
+        self.unreadable += 1;
         let account = account.unwrap_or_default().to_owned();
-        let (file, bad) = (file.map(str::to_owned), Some(reason.into()));
-        self.put(Item { account, file, place, what: String::new(), remarks: Vec::new(), record: None, bad })
+        let (file, kept_back) = (file.map(str::to_owned), Some(KeptBack::Refused(reason.into())));
+        self.add(Item { account, file, place, what: String::new(), remarks: Vec::new(), record: None, kept_back })
+    }
+
+    /// Whether so much was unreadable, and nothing readable, that the rest is not worth a look: what is no such file
+    /// at all does not fill the terminal.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.readable == 0 && self.unreadable >= HOPELESS
     }
 
     /// So much of the whole was read.
@@ -104,12 +152,18 @@ impl Sink {
         self.batch.reached = (read, whole);
     }
 
-    /// The input cannot be read to its end.
-    pub(super) fn break_off(&mut self, why: String) {
-        self.batch.broken = Some(why);
+    /// The file is not read any further.
+    pub(super) fn break_off(&mut self, file: Option<&str>, why: &str) {
+        let file = printable(file.unwrap_or("the standard input"));
+        self.batch.failure = Some(Failure::refused(format!("{file}: {why}")));
     }
 
-    fn put(&mut self, item: Item) -> bool {
+    /// Whether nothing was found so far, readable or not.
+    pub(super) fn is_empty(&self) -> bool {
+        self.readable + self.unreadable == 0
+    }
+
+    fn add(&mut self, item: Item) -> bool {
         self.batch.items.push(item);
         self.batch.items.len() < MAX_RECORDS || self.flush()
     }
@@ -145,14 +199,16 @@ impl Sink {
     }
 }
 
-/// An authenticator in short: `totp, 6 digits, 30 s`.
+/// An authenticator in short: `Example, totp, 6 digits, 30 s`.
 fn describe(found: &Found) -> String {
-    let mut what = match found.moving {
+    let mut what = found.label.as_ref().map(|label| format!("{label}, ")).unwrap_or_default();
+    what.push_str(&match found.moving {
         Moving::Totp { period, .. } => format!("totp, {} digits, {period} s", found.digits),
         Moving::Hotp { .. } => format!("hotp, {} digits", found.digits),
-    };
-    if found.algorithm != crate::import::Algorithm::Sha1 {
-        what = format!("{what}, {}", found.algorithm.name());
+    });
+    if found.algorithm != Algorithm::Sha1 {
+        what.push_str(", ");
+        what.push_str(found.algorithm.name());
     }
     match found.scratch_codes.codes().map_or(0, <[u32]>::len) {
         0 => what,
@@ -165,7 +221,7 @@ fn describe(found: &Found) -> String {
 /// # Errors
 /// The daemon refuses or cannot be reached, the input breaks off, or some records were refused.
 pub(super) async fn run(
-    takeover: Takeover<'_>,
+    takeover: &Takeover,
     read: impl FnOnce(&mut Sink) + Send + 'static,
     bus: Option<&str>,
     output: &Output,
@@ -175,20 +231,25 @@ pub(super) async fn run(
     let (renew_by, scratch_codes_until) = (takeover.renew_by, takeover.scratch_codes_until);
     // A thread of its own, not one of a pool: it may take on another's rights for a moment.
     std::thread::spawn(move || {
-        let mut sink = Sink { sender, batch: Batch::default(), renew_by, scratch_codes_until };
+        let batch = Batch::default();
+        let mut sink = Sink { sender, batch, renew_by, scratch_codes_until, readable: 0, unreadable: 0 };
         read(&mut sink);
         sink.flush();
     });
     let mut report = Report::new(takeover, output);
     let outcome = hand_over(takeover, batches, &admin, &mut report).await;
-    report.finish(outcome)
+    report.finish(outcome)?;
+    if takeover.apply && !takeover.json {
+        source::advise_deletion(&takeover.leftovers, output)?;
+    }
+    report.end()
 }
 
 /// A batch's items and the call about those of them that are records.
 type Call = (Vec<Item>, JoinHandle<Result<Vec<ImportResult>, Error>>);
 
 async fn hand_over(
-    takeover: Takeover<'_>,
+    takeover: &Takeover,
     mut batches: mpsc::Receiver<Batch>,
     admin: &AdminProxy<'static>,
     report: &mut Report<'_>,
@@ -199,18 +260,10 @@ async fn hand_over(
         let batch = batches.recv().await;
         let room = if batch.is_some() { IN_FLIGHT - 1 } else { 0 };
         if let Some(mut batch) = batch {
-            report.progress.reached = batch.reached;
-            let records: Vec<ImportRecord> = batch.items.iter_mut().filter_map(|item| item.record.take()).collect();
-            let admin = admin.clone();
-            let call = async move {
-                match (records.is_empty(), takeover.apply) {
-                    (true, _) => Ok(Vec::new()),
-                    (false, true) => admin.import(&records).await,
-                    (false, false) => admin.check_import(&records).await,
-                }
-            };
-            calls.push_back((batch.items, tokio::spawn(call)));
-            failed = batch.broken.map(|why| Failure::refused(format!("the input cannot be read to its end: {why}")));
+            report.reached(batch.reached);
+            let records = batch.items.iter_mut().filter_map(|item| item.record.take()).collect();
+            calls.push_back((batch.items, tokio::spawn(call(admin.clone(), records, takeover.apply))));
+            failed = batch.failure;
         } else if calls.is_empty() {
             return Ok(());
         }
@@ -225,243 +278,24 @@ async fn hand_over(
     failed.map_or(Ok(()), Err)
 }
 
+async fn call(admin: AdminProxy<'static>, records: Vec<ImportRecord>, apply: bool) -> Result<Vec<ImportResult>, Error> {
+    match (records.is_empty(), apply) {
+        (true, _) => Ok(Vec::new()),
+        (false, true) => admin.import(&records).await,
+        (false, false) => admin.check_import(&records).await,
+    }
+}
+
 /// Waits for the oldest call and tells what it brought.
-async fn finish_one(
-    takeover: Takeover<'_>,
-    calls: &mut VecDeque<Call>,
-    report: &mut Report<'_>,
-) -> Result<(), Failure> {
+async fn finish_one(takeover: &Takeover, calls: &mut VecDeque<Call>, report: &mut Report<'_>) -> Result<(), Failure> {
     let Some((items, call)) = calls.pop_front() else { return Ok(()) };
     let answered = call.await.map_err(|_| Failure::refused("the import broke off"))?;
-    let results = answered.map_err(|error| client::explain(&error, "", takeover.command))?;
-    if results.len() != items.iter().filter(|item| item.bad.is_none()).count() {
+    let results = answered.map_err(|error| {
+        let again = "Importing again changes nothing twice, so it may be repeated.";
+        client::explain(&error, "", takeover.command).with_help(again)
+    })?;
+    if results.len() != items.iter().filter(|item| item.kept_back.is_none()).count() {
         return Err(Failure::refused("the daemon's answer is not understood"));
     }
     report.tell(items, results)
-}
-
-/// One record as `--json` prints it.
-#[derive(Serialize)]
-struct Reported<'a> {
-    account: &'a str,
-    authenticator: &'a str,
-    file: Option<&'a str>,
-    place: String,
-    outcome: &'static str,
-    remarks: Vec<String>,
-}
-
-/// The numbers of an import, as `--json` prints them behind the records.
-#[derive(Default, Serialize)]
-struct Numbers {
-    applied: bool,
-    added: u64,
-    caught_up: u64,
-    present: u64,
-    unbound: u64,
-    refused: u64,
-}
-
-/// What became of everything.
-struct Report<'a> {
-    takeover: Takeover<'a>,
-    output: &'a Output,
-    numbers: Numbers,
-    table: Table,
-    first: bool,
-    progress: Progress,
-}
-
-impl<'a> Report<'a> {
-    fn new(takeover: Takeover<'a>, output: &'a Output) -> Self {
-        let column = |heading, rank| Column { heading, rank, right: false };
-        let columns = vec![column("ACCOUNT", 0), column("RESULT", 0), column("AUTHENTICATOR", 1), column("FROM", 2)];
-        Self {
-            takeover,
-            output,
-            numbers: Numbers { applied: takeover.apply, ..Numbers::default() },
-            table: Table::new(columns, output.columns(), output.color()),
-            first: true,
-            progress: Progress::new(takeover.json || output.columns().is_some()),
-        }
-    }
-
-    fn tell(&mut self, items: Vec<Item>, results: Vec<ImportResult>) -> Result<(), Failure> {
-        let mut results = results.into_iter();
-        let mut told = Vec::with_capacity(items.len());
-        for mut item in items {
-            let result = if item.bad.is_none() { results.next() } else { None };
-            let outcome = result
-                .as_ref()
-                .map_or(Some(ImportOutcome::Refused), |result| ImportOutcome::from_number(result.outcome));
-            let outcome = outcome.unwrap_or(ImportOutcome::Refused);
-            item.remarks.extend(item.bad.take().map(Cow::from));
-            item.remarks.extend(result.map(|result| result.remark).filter(|remark| !remark.is_empty()).map(Cow::from));
-            self.count(outcome);
-            told.push((item, outcome));
-        }
-        self.progress.clear();
-        let text = if self.takeover.json { self.json(&told)? } else { self.rows(&told) };
-        self.output.print(&text)?;
-        self.progress.show(self.numbers.sum());
-        Ok(())
-    }
-
-    fn count(&mut self, outcome: ImportOutcome) {
-        let numbers = &mut self.numbers;
-        let number = match outcome {
-            ImportOutcome::Added => &mut numbers.added,
-            ImportOutcome::AddedUnbound => &mut numbers.unbound,
-            ImportOutcome::CaughtUp => &mut numbers.caught_up,
-            ImportOutcome::Present => &mut numbers.present,
-            ImportOutcome::Refused => &mut numbers.refused,
-        };
-        *number += 1;
-    }
-
-    fn json(&mut self, told: &[(Item, ImportOutcome)]) -> Result<String, Failure> {
-        let mut text = String::new();
-        for (item, outcome) in told {
-            let reported = Reported {
-                account: &item.account,
-                authenticator: &item.what,
-                file: item.file.as_deref(),
-                place: item.place.to_string(),
-                outcome: outcome_name(*outcome),
-                remarks: item.remarks.iter().map(|remark| remark.clone().into_owned()).collect(),
-            };
-            text.push_str(if std::mem::take(&mut self.first) { JSON_BEGINS } else { ",\n    " });
-            text.push_str(&serde_json::to_string(&reported).map_err(io::Error::from)?);
-        }
-        Ok(text)
-    }
-
-    /// A row for each, and below it what there is to say about it.
-    fn rows(&mut self, told: &[(Item, ImportOutcome)]) -> String {
-        let rows: Vec<Vec<Cell>> = told.iter().map(|(item, outcome)| row(item, *outcome)).collect();
-        let page = self.table.page(&rows);
-        let mut lines = page.lines();
-        let mut text = String::new();
-        if std::mem::take(&mut self.first) {
-            text.extend(lines.next().map(|headings| format!("{headings}\n")));
-        }
-        for (line, (item, _)) in lines.zip(told) {
-            text.push_str(&format!("{line}\n"));
-            for remark in &item.remarks {
-                let remark = wording::wrap(&printable(remark), self.output.width().saturating_sub(2), "  ");
-                text.push_str(&format!("  {remark}\n"));
-            }
-        }
-        text
-    }
-
-    fn finish(mut self, outcome: Result<(), Failure>) -> Result<(), Failure> {
-        self.progress.clear();
-        if self.takeover.json {
-            let numbers = serde_json::to_string(&self.numbers).map_err(io::Error::from)?;
-            let begins = if self.first { "{\n  \"records\": [" } else { "\n  " };
-            self.output.print(&format!("{begins}],\n  {}\n", numbers.trim_start_matches('{')))?;
-        } else {
-            self.describe()?;
-        }
-        let changed = self.takeover.apply && self.numbers.sum() > self.numbers.refused + self.numbers.present;
-        let stays = if changed { "What went in stays. " } else { "" };
-        outcome.map_err(|failure| {
-            failure.with_help(format!("{stays}Importing again changes nothing twice, so it may be repeated."))
-        })?;
-        // What was refused was told one by one.
-        if self.numbers.refused > 0 { Err(Failure::silent()) } else { Ok(()) }
-    }
-
-    fn describe(&self) -> Result<(), Failure> {
-        let Numbers { added, caught_up, present, unbound, refused, .. } = self.numbers;
-        let to_be = if self.takeover.apply { "" } else { "to be " };
-        self.output.say(&format!(
-            "{} {to_be}added, {} {to_be}caught up, {} present already, {} refused.",
-            many(added + unbound, "authenticator"),
-            count(caught_up),
-            count(present),
-            count(refused)
-        ))?;
-        if unbound > 0 {
-            let bound = "of them unknown to the name service so far: bound at the first login.";
-            self.output.say(&format!("{} {bound}", count(unbound)))?;
-        }
-        if self.takeover.apply {
-            return Ok(());
-        }
-        self.output.say(&format!("Nothing was changed. To do it: {}", self.takeover.how_to_apply))
-    }
-}
-
-impl Numbers {
-    fn sum(&self) -> u64 {
-        self.added + self.caught_up + self.present + self.unbound + self.refused
-    }
-}
-
-const JSON_BEGINS: &str = "{\n  \"records\": [\n    ";
-
-fn outcome_name(outcome: ImportOutcome) -> &'static str {
-    match outcome {
-        ImportOutcome::Added => "added",
-        ImportOutcome::AddedUnbound => "unbound",
-        ImportOutcome::CaughtUp => "caught-up",
-        ImportOutcome::Present => "present",
-        ImportOutcome::Refused => "refused",
-    }
-}
-
-fn row(item: &Item, outcome: ImportOutcome) -> Vec<Cell> {
-    let tone = match outcome {
-        ImportOutcome::Added | ImportOutcome::CaughtUp => Tone::Good,
-        ImportOutcome::AddedUnbound => Tone::Warning,
-        ImportOutcome::Present => Tone::Plain,
-        ImportOutcome::Refused => Tone::Bad,
-    };
-    let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text) };
-    let from = match (&item.file, &item.place) {
-        (Some(file), Place::File) => printable(file),
-        (Some(file), place) => printable(&format!("{file}, {place}")),
-        (None, place) => printable(&place.to_string()),
-    };
-    vec![dash(&item.account).into(), Cell::toned(outcome_name(outcome), tone), dash(&item.what).into(), from.into()]
-}
-
-/// A line on the terminal that says how far it is; nothing where standard error is none, or where the rows say it.
-struct Progress {
-    reached: (u64, u64),
-    shown: Option<Instant>,
-    active: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        Self { reached: (0, 0), shown: None, active: !quiet && io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, done: u64) {
-        if !self.active || self.shown.is_some_and(|shown| shown.elapsed() < PROGRESS) {
-            return;
-        }
-        let (read, whole) = self.reached;
-        let percent = (read.min(whole) * 100).checked_div(whole).map(|percent| format!(", {percent} %"));
-        let _ = write!(io::stderr(), "\r\x1b[K{} records{}", count(done), percent.unwrap_or_default());
-        self.shown = Some(Instant::now());
-    }
-
-    fn clear(&mut self) {
-        if self.active && self.shown.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-/// Says how to get rid of a file whose secrets were taken over.
-///
-/// # Errors
-/// As [`Output::print`].
-pub(super) fn say_to_delete(path: &Path, output: &Output) -> Result<(), Failure> {
-    output.say("The file holds secrets in clear. When it is no longer needed, delete it:")?;
-    output.print(&format!("  shred -u {}\n", printable(&path.display().to_string())))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    commands::documents::sources::Source,
+    commands::import::source::Content,
     failure::Failure,
     import::{Bad, Found, Place},
     wording::printable,
@@ -33,8 +33,8 @@ impl Assignment {
                 .map_err(|why| Failure::usage(format!("--assign {}: {why}", printable(pair))))?;
         }
         let Some(path) = file else { return Ok(assignment) };
-        let source = Source::read(path, LARGEST)?;
-        let text = source.parse(|bytes| std::str::from_utf8(bytes).map_err(|_| Bad::file("the file is not UTF-8")))?;
+        let content = Content::of(path, LARGEST)?;
+        let text = content.parse(|bytes| std::str::from_utf8(bytes).map_err(|_| Bad::file("the file is not UTF-8")))?;
         for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
             let heading = number == 1 && line.trim().to_ascii_lowercase().starts_with("serial");
             if heading || line.trim().is_empty() || line.starts_with('#') {
