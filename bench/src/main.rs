@@ -36,6 +36,9 @@ struct Options {
     /// These numbers of logins at one instant instead of the usual ones.
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     workers: Vec<u32>,
+    /// Instead of measuring: races, kills and power cuts alone.
+    #[arg(long)]
+    races: bool,
     /// Instead of measuring: HOTP logins at Countersign for so many seconds, for a profiler to look at.
     #[arg(long, value_name = "SECONDS")]
     profile: Option<u64>,
@@ -74,6 +77,15 @@ fn main() -> Result<()> {
     if let Some(seconds) = options.profile {
         sweep::hold_under_load(&mut stage, Duration::from_secs(seconds))?;
         drop(host);
+        return disk.remove();
+    }
+    if options.races {
+        let breakage = races(&host, &disk, 1_000, options.quick)?;
+        drop(host);
+        let breakage = with_power_cuts(breakage, &options, options.quick)?;
+        let mut text = String::new();
+        Report { breakage, ..Report::default() }.write_breakage(&mut text)?;
+        println!("{text}");
         return disk.remove();
     }
     let report = measure(&mut stage, &plan, options.quick)?;
@@ -119,11 +131,7 @@ fn measure(stage: &mut Stage<'_>, plan: &Plan, quick: bool) -> Result<Report> {
     })?;
     let largest = plan.sizes.last().copied().unwrap_or_default();
     let storm = extremes::storm(stage, largest, Contestant::Countersign)?;
-    let (rounds, fresh) = (if quick { 5 } else { 20 }, largest);
-    let reserved = fresh + rounds * 100;
-    contestant::enrol_countersign(stage.host, fresh, reserved)?;
-    contestant::enrol_peers(stage.disk, fresh, reserved)?;
-    let breakage = breakage::play(stage.host, stage.disk, fresh, rounds)?;
+    let breakage = races(stage.host, stage.disk, largest, quick)?;
     Ok(Report {
         date: report::today()?,
         machine: report::machine()?,
@@ -135,6 +143,15 @@ fn measure(stage: &mut Stage<'_>, plan: &Plan, quick: bool) -> Result<Report> {
         starts,
         breakage,
     })
+}
+
+/// Races and kills among accounts from this one on, which are enrolled for it.
+fn races(host: &Host, disk: &Disk, first: u32, quick: bool) -> Result<BTreeMap<Contestant, Breakage>> {
+    let rounds = if quick { 5 } else { 20 };
+    let reserved = first + rounds * 100;
+    contestant::enrol_countersign(host, first, reserved)?;
+    contestant::enrol_peers(disk, first, reserved)?;
+    breakage::play(host, first, rounds)
 }
 
 fn with_power_cuts(

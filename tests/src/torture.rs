@@ -7,6 +7,7 @@ mod finding;
 mod fob;
 mod gate;
 mod hostile;
+mod invariants;
 mod kills;
 mod nth_calls;
 mod operations;
@@ -61,7 +62,8 @@ pub struct Plan {
 }
 
 /// All of them.
-pub const PLANS: [Plan; 14] = [
+pub const PLANS: [Plan; 15] = [
+    Plan { name: "promises", about: "nothing breaks but what each promise names", share: 1, play: invariants::play },
     Plan { name: "kills", about: "kill -9 at random under load", share: 3, play: kills::play },
     Plan {
         name: "file-calls",

@@ -291,10 +291,8 @@ impl Account {
                 return Verdict::Granted(Factor::Authenticator(authenticator.id));
             }
         }
-        if let scratch_code::Found::Unused(index) = scratch
-            && let Some(code) = self.scratch_codes.get_mut(index)
-        {
-            code.used = Some(now.wall);
+        if let scratch_code::Found::Unused(index) = scratch {
+            self.scratch_codes.iter_mut().skip(index).take(1).for_each(|code| code.used = Some(now.wall));
             let left = self.recovery_codes_left().saturating_add(self.scratch_codes_left(now.wall));
             return Verdict::Granted(Factor::RecoveryCode { left });
         }

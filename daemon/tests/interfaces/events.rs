@@ -207,8 +207,9 @@ async fn move_authenticators(scene: &Scene, root: &Peer) {
         EnrollmentOptions { kind: Some("hotp".into()), label: Some("fob".into()), ..EnrollmentOptions::default() };
     let fob = EnrollmentOptions { no_confirm: Some(true), ..fob };
     let offers = [scene.enrol(user).await, root.enrollment.begin(user, &fob).await.unwrap().1];
-    let ids = root.enrollment.list(user).await.unwrap().authenticators.into_iter().map(|one| one.id);
-    let [phone, fob] = ids.collect::<Vec<_>>().try_into().unwrap();
+    // Those of one millisecond are listed in no order.
+    let listed = root.enrollment.list(user).await.unwrap().authenticators;
+    let [phone, fob] = ["totp", "hotp"].map(|kind| listed.iter().find(|one| one.kind == kind).unwrap().id.clone());
     let code_at = |offer: &Offer, factor: u64| {
         let secret = verifier::Secret::new(totp_rs::Secret::try_from_base32(&offer.secret).unwrap().to_vec()).unwrap();
         verifier::otp::code(&secret, verifier::Parameters::COMMON, factor).text().to_string()

@@ -43,11 +43,23 @@ pub enum Invariant {
     Unbounded,
     /// No secret stands in a log.
     SecretLeaked,
+    /// Nothing that goes wrong opens the door.
+    ErrorLetIn,
+    /// Who calls is who the transport says, and acts for itself alone.
+    CallerBelieved,
+    /// Nobody learns which accounts are enrolled.
+    AccountTold,
+    /// A password stays in the module.
+    PasswordSent,
+    /// Nothing that is typed looks like a line of the log.
+    LogForged,
+    /// The module leaves nothing behind in its host.
+    BadGuest,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::CodeTwice,
         Self::WrongCodeLetIn,
         Self::RevokedCodeLetIn,
@@ -66,6 +78,12 @@ impl Invariant {
         Self::HeldUp,
         Self::Unbounded,
         Self::SecretLeaked,
+        Self::ErrorLetIn,
+        Self::CallerBelieved,
+        Self::AccountTold,
+        Self::PasswordSent,
+        Self::LogForged,
+        Self::BadGuest,
     ];
 
     /// Its name.
@@ -90,6 +108,12 @@ impl Invariant {
             Self::HeldUp => "held-up",
             Self::Unbounded => "unbounded",
             Self::SecretLeaked => "secret-leaked",
+            Self::ErrorLetIn => "error-let-in",
+            Self::CallerBelieved => "caller-believed",
+            Self::AccountTold => "account-told",
+            Self::PasswordSent => "password-sent",
+            Self::LogForged => "log-forged",
+            Self::BadGuest => "bad-guest",
         }
     }
 

@@ -11,6 +11,12 @@ fn sample(plan: &str) -> Result<Tally> {
 }
 
 #[test]
+fn every_promise_is_kept_by_a_daemon_that_is_killed_cheated_and_cut_off() -> Result<()> {
+    assert!(sample("promises")?.of("logins") > 100);
+    Ok(())
+}
+
+#[test]
 fn kills_under_load_forget_no_spent_code_and_lock_nobody() -> Result<()> {
     assert!(sample("kills")?.of("kills") >= 20);
     Ok(())

@@ -11,6 +11,7 @@
 mod codes;
 mod console;
 mod deadlines;
+mod hopes;
 mod phantoms;
 mod recovery;
 mod remembered;

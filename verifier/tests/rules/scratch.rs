@@ -55,6 +55,15 @@ fn no_other_code_of_8_digits_and_none_of_another_length_is_a_scratch_code() {
 }
 
 #[test]
+fn a_scratch_code_without_its_leading_zeros_is_none() {
+    for short in ["000007", "0000007"] {
+        let mut account = Account { scratch_codes: vec![store(7, 1)], ..totp_account() };
+        assert_eq!(verdict(&mut account, &Reply::parse(short), NOON), refused(Reason::Wrong), "{short}");
+        assert_eq!(verdict(&mut account, &Reply::parse("00000007"), NOON), by_scratch_code(0));
+    }
+}
+
+#[test]
 fn one_code_under_two_salts_has_two_digests_and_stored_twice_it_is_spent_as_one() {
     let (one, other) = (store(10_000_000, 1), store(10_000_000, 2));
     assert_ne!(one.digest, other.digest);
@@ -104,6 +113,8 @@ fn an_authenticator_that_had_to_be_renewed_lets_nobody_in_from_its_end_on() {
     let other = Authenticator { expires: None, ..late.authenticators[0].clone() };
     late.authenticators.push(Authenticator { id: verifier::AuthenticatorId(2), ..other });
     assert_eq!(verdict(&mut late, &wrong(), end + 60), refused(Reason::Wrong), "another one is in force");
+    account.authenticators[0].active = false;
+    assert!(!account.authenticators[0].is_in_force(WallTime::from_seconds(end - 1)), "it is off");
 }
 
 #[test]
