@@ -96,6 +96,7 @@ ALTER TABLE authenticators ADD COLUMN suspended INTEGER;
 /// has beyond 8 MiB after a backup, for which it had to grow, is given back; `reserve` keeps as much.
 const SETTINGS: &str = "
 PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA journal_size_limit = 8388608;
 PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA busy_timeout = 2000;
@@ -103,7 +104,6 @@ PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
 PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -1024;
-PRAGMA journal_size_limit = 8388608;
 PRAGMA synchronous = FULL;
 ";
 
