@@ -353,7 +353,9 @@ impl Writer {
             Stillness::Begin(reply) => {
                 let begun = sqlite::checkpoint_alone(connection, false).and_then(|()| self.ring.bytes(vault.keys.id));
                 self.still = (self.still.0.wrapping_add(1), begun.is_ok());
-                if begun.is_err() {
+                if let Err(error) = &begun {
+                    self.syslog
+                        .note(Severity::Error, &format!("store: {error}; the database cannot be copied for a backup"));
                     self.let_move(connection);
                 }
                 let number = self.still.0;
