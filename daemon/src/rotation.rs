@@ -54,7 +54,13 @@ impl Service {
             Err(RotationError::UnderWay) => Err(Error::Busy("the master key is being rotated already".into())),
             Err(RotationError::Store(error)) => Err(unavailable(&error)),
             Err(error @ RotationError::Credential) => Err(Error::InvalidArgument(error.to_string())),
-            Err(error @ RotationError::Io(_)) => Err(Error::Unavailable(error.to_string())),
+            Err(error @ RotationError::Io(_)) => {
+                let reason = Some(format!("a rotation of the master key was not begun: {error}"));
+                let caller_uid = Some(caller.uid);
+                self.record(Event { reason, caller_uid, ..Event::new(clock::wall(), Kind::Key, Outcome::Refused) })
+                    .await;
+                Err(Error::Unavailable(error.to_string()))
+            }
         }
     }
 
