@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Pam(Pam),
     Config(Config),
     Key(Key),
+    Backup(Backup),
+    Restore(Restore),
     Completions(Completions),
     /// Print the manual page countersign(1), for those who package
     #[command(hide = true)]
@@ -159,7 +161,7 @@ pub(crate) enum Algorithm {
     sudo countersign status alice\n\n\
     With --json it prints one object: account, state (active, locked, disabled or not-enrolled), locked_for (seconds \
     or null), failures, recovery_codes_left, scratch_codes_left, enroll_by (the day from which a second factor is needed, or null), \
-    authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, created, \
+    authenticators, a list of: id, label, kind, algorithm, digits, period (seconds; null for hotp), active, suspended (waits since a restore), created, \
     last_used, expires (times in UTC, or null), clock_off (seconds its clock is ahead, or null), needs_resync, weak (a short \
     secret), remembered, a list of: service, address, since (UTC), left (seconds), and observe \
     (all, some or null: whose logins are not asked because the policy observes).")]
@@ -776,8 +778,40 @@ pub(crate) struct Key {
 /// What to do with the key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyAction {
+    Rotate(KeyRotate),
+    Status(KeyStatus),
     New(KeyNew),
     Accept(KeyAccept),
+}
+
+/// Put a new master key in the place of the old one, and keep all accounts
+///
+/// Everything is sealed anew while logins go on. Where it is interrupted, even by a power cut, it goes on at the daemon's
+/// next start. It helps against whoever has a copy of the old key alone. Whoever has a copy of the store with it knows
+/// the secrets themselves: those accounts must be enrolled anew. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign key rotate\n\n\
+    A key that is a systemd credential is first put back into its file, see countersignd(8). Backups from before open \
+    with their own passphrase as ever, and hold the old key.")]
+pub(crate) struct KeyRotate {
+    /// Do not wait until everything is sealed anew
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Show which master key is in use, and how far a rotation is
+///
+/// A key is shown by its name, from which nothing of it can be computed. For administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    sudo countersign key status\n\n\
+    With --json it prints one object: id, source, path, accounts, and of a rotation that is under way, else null: \
+    previous, resealed, refused, stopped.")]
+pub(crate) struct KeyStatus {
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Make a new master key
@@ -808,6 +842,50 @@ pub(crate) struct KeyNew {
 #[command(after_help = "Example:\n  \
     sudo countersign key accept")]
 pub(crate) struct KeyAccept {}
+
+/// Write an encrypted backup of all accounts and of the master key
+///
+/// Logins go on meanwhile. The file is one of the age format: a passphrase opens it, which is asked for twice. Whoever has
+/// both can compute every code; without the passphrase the file is worth nothing, to you too. For root alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign backup /root/countersign-2026-11-22.age\n  \
+    sudo countersign backup /backup/host.age --passphrase-fd 3 3< /root/passphrase")]
+pub(crate) struct Backup {
+    /// The file to write, which must not exist yet
+    pub(crate) file: std::path::PathBuf,
+    /// Read the passphrase from this file descriptor, as one line, instead of asking
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+/// Bring accounts and master key back from a backup
+///
+/// What was spent since the backup was made stays spent: codes by time work again after about six minutes; key fobs that
+/// count, recovery and scratch codes wait until `countersign enable USER`. All authenticators are listed for review. The
+/// daemon is stopped meanwhile; logins wait. A wrong passphrase, a file that was cut or altered, or one of a newer version
+/// changes nothing. For root alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo countersign restore /root/countersign-2026-11-22.age\n  \
+    sudo countersign restore /backup/host.age --replace\n\n\
+    With --replace no counter is lowered: what the accounts that are replaced have spent stays spent.")]
+pub(crate) struct Restore {
+    /// The backup
+    pub(crate) file: std::path::PathBuf,
+    /// Replace the accounts that are kept here
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Nothing was spent since the backup was made: a move that was planned, with nobody logging in on the old host since
+    #[arg(long)]
+    pub(crate) trust_counters: bool,
+    /// Read the passphrase from this file descriptor, as one line, instead of asking
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Do not ask whether to replace
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `countersign`: the tool that enrols, lists and unlocks. It decides nothing: the daemon knows who calls and
 //! what that person may do, and everything the daemon says is escaped before it reaches a terminal.
 
+mod age;
 mod agent;
 mod base32;
 mod cli;
@@ -13,6 +14,7 @@ mod failure;
 mod host;
 mod import;
 mod output;
+mod passphrase;
 mod png;
 mod prompt;
 mod qr;

@@ -132,7 +132,7 @@ impl Service {
         .await
     }
 
-    /// Ends the disabling and clears the failures.
+    /// Ends the disabling and clears the failures; what waits since a restore works again.
     ///
     /// # Errors
     /// As [`Service::unlock`].
@@ -140,6 +140,7 @@ impl Service {
         self.admit_administrator(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Enable, |record| {
             record.account.throttle.enable();
+            record.account.trust_again();
             record.last_failure = None;
         })
         .await
@@ -153,7 +154,7 @@ impl Service {
         self.switch_authenticator(caller, user, authenticator, false).await
     }
 
-    /// Accepts the codes of one authenticator again.
+    /// Accepts the codes of one authenticator again, even where they wait since a restore.
     ///
     /// # Errors
     /// As [`Service::unlock`].
@@ -179,6 +180,7 @@ impl Service {
             let one = record.account.authenticators.iter_mut().find(|one| one.id == id);
             let one = one.ok_or_else(no_such_authenticator)?;
             one.active = active;
+            one.suspended &= !active;
             event.authenticator = Some(named(one));
             let label = one.label.clone();
             let what = if active { What::EnabledOne(label) } else { What::DisabledOne(label) };

@@ -133,6 +133,7 @@ fn build(
         created: clock::wall(),
         last_used: None,
         expires: None,
+        suspended: false,
     })
 }
 

@@ -376,7 +376,7 @@ fn may_enrol(
         Some(Standing::Locked(time)) => return Err(locked(time)),
         Some(Standing::Open) | None => {}
     }
-    let has_active = record.is_some_and(|record| record.account.authenticators.iter().any(|one| one.active));
+    let has_active = record.is_some_and(|record| record.account.authenticators.iter().any(|one| one.is_on()));
     let fresh = fresh.filter(|fresh| record.is_some_and(|record| fresh.holds(&record.account, now.wall)));
     match fresh {
         Some(fresh) if has_active && fresh.by_code() => return Ok(Right::Code),

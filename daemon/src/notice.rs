@@ -60,7 +60,7 @@ impl Untold {
                 .account
                 .authenticators
                 .iter()
-                .filter(|one| one.active)
+                .filter(|one| one.is_on())
                 .filter_map(|one| Some((one.label.clone(), one.expires?)))
                 .collect(),
         })

@@ -77,6 +77,7 @@ mod tests {
             created: WallTime(0),
             last_used: None,
             expires: None,
+            suspended: false,
         }
     }
 

@@ -89,7 +89,11 @@ impl Request {
         let one = authenticators.into_iter().flatten().find(|one| one.id == self.authenticator);
         let one = one.ok_or_else(no_such_authenticator)?;
         if !one.is_in_force(clock::wall()) {
-            let why = if one.active { "has ended" } else { "is disabled" };
+            let why = match one {
+                one if !one.active => "is disabled",
+                one if one.suspended => "waits since a restore until an administrator enables it",
+                _ => "has ended",
+            };
             return Err(Error::NotEnrolled(format!("this authenticator {why}: its codes are refused in any case")));
         }
         Ok(one)

@@ -102,6 +102,7 @@ fn authenticator(one: &verifier::Authenticator) -> dbus_api::Authenticator {
         digits: one.parameters.digits.number().into(),
         period: period(one.parameters.kind),
         active: one.active,
+        suspended: one.suspended,
         created: one.created.seconds(),
         last_used: one.last_used.map(WallTime::seconds),
         expires: one.expires.map(WallTime::seconds),

@@ -11,6 +11,7 @@ use crate::{
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
     enrollment::{EnrollmentSummary, Offer},
     health::Health,
+    keeping::KeyStatus,
 };
 
 /// Which accounts to list. Absent keys do not filter.
@@ -302,6 +303,21 @@ pub trait Admin {
     /// rehearse on for a while, on the same connection, with the same origin.
     #[zbus(allow_interactive_auth)]
     fn rehearse(&self, users: &[&str], origin: &Origin, supposition: &Supposition) -> Result<Vec<Rehearsed>, Error>;
+
+    /// Makes a new master key and seals everything under it while logins go on. Returns once the new key is in use;
+    /// [`AdminProxy::key_status`] tells how far the rest has come. Refuses with `Busy` where that is under way, with
+    /// `InvalidArgument` where the key is a systemd credential.
+    #[zbus(allow_interactive_auth)]
+    fn rotate_key(&self) -> Result<(), Error>;
+
+    /// Which master key is in use, and how far a rotation has come.
+    #[zbus(allow_interactive_auth)]
+    fn key_status(&self) -> Result<KeyStatus, Error>;
+
+    /// Writes the master key and the store, as it is at one instant, into the writing end of a pipe: [`crate::BACKUP_HEADER`],
+    /// the 32 bytes of the key, the length of the database as 8 bytes (big-endian), the database. Tells how many accounts
+    /// are kept; where it fails, what came through the pipe is worth nothing. Root's alone.
+    fn backup(&self, pipe: zbus::Fd<'_>) -> Result<u64, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]

@@ -112,8 +112,10 @@ pub struct Authenticator {
     pub digits: u32,
     /// Seconds of a time step; 0 for `hotp`.
     pub period: u32,
-    /// Whether it is accepted at logins.
+    /// Whether it is switched on. Its codes are accepted where it is, is not suspended and has not ended.
     pub active: bool,
+    /// Whether its codes are refused since a restore, until an administrator enables the account or the authenticator.
+    pub suspended: bool,
     /// When it was enrolled, in seconds since the epoch.
     pub created: u64,
     /// When it last let somebody in, in seconds since the epoch.

@@ -31,7 +31,7 @@ pub struct Authenticator {
     pub id: AuthenticatorId,
     /// Its name.
     pub label: String,
-    /// Whether its codes are accepted.
+    /// Whether it is switched on; [`Authenticator::is_in_force`] tells whether its codes are accepted.
     pub active: bool,
     /// All that is fixed.
     pub parameters: Parameters,
@@ -45,6 +45,9 @@ pub struct Authenticator {
     pub last_used: Option<WallTime>,
     /// From when on its codes are refused: an imported secret that is shorter than new ones may be has to be renewed.
     pub expires: Option<WallTime>,
+    /// Whether its codes are refused since a restore, until an administrator trusts them again
+    /// ([`Account::distrust`]).
+    pub suspended: bool,
 }
 
 /// All that decides about an account's replies.
@@ -244,7 +247,7 @@ impl Account {
 
     /// Why no authenticator lets in, where none is in force.
     fn without_authenticator(&self) -> Reason {
-        if self.authenticators.iter().any(|one| one.active) { Reason::Expired } else { Reason::NotEnrolled }
+        if self.authenticators.iter().any(Authenticator::is_on) { Reason::Expired } else { Reason::NotEnrolled }
     }
 
     /// Unused recovery codes.
@@ -393,7 +396,13 @@ impl Authenticator {
     /// Whether its codes are accepted at this moment.
     #[must_use]
     pub fn is_in_force(&self, now: WallTime) -> bool {
-        self.active && self.expires.is_none_or(|expires| now < expires)
+        self.is_on() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether its codes are accepted until it ends: it is neither switched off nor suspended.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.active && !self.suspended
     }
 
     /// Whether the reply is a right code of this authenticator, which is spent thereby. For the end of an enrolment:

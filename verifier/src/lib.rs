@@ -12,6 +12,7 @@ pub mod policy;
 pub mod recovery_code;
 pub mod remembered;
 pub mod reply;
+mod restored;
 pub mod resynchronisation;
 pub mod scratch_code;
 pub mod source;

@@ -11,6 +11,8 @@ use crate::{Code, Counter, Hotp, Kind, Moving, Now, Parameters, Period, TimeStep
 const STEPS_AROUND: i128 = 1;
 /// How far a success may move the drift outwards, in steps.
 const DRIFT_BY_ITSELF: i128 = 2;
+/// How far successes are taken to have moved the drift outwards since it was known last, in steps.
+const DRIFT_SINCE: i128 = 10;
 /// The look-ahead parameter s of RFC 4226, section 7.4: the next counter and the 10 after it are accepted.
 const LOOK_AHEAD: i128 = 10;
 /// As far after the next counter a code is recognised as one that is far out.
@@ -29,6 +31,14 @@ pub(crate) enum Found {
     Far(Counter),
     /// No code of the window.
     Nothing,
+}
+
+/// The furthest step that a code can have been accepted for until now, where this was known some time ago. A
+/// resynchronisation made since, which sets the drift to anything, is not allowed for.
+pub(crate) fn furthest_step(period: Period, drift: Option<i16>, now: &Now) -> TimeStep {
+    let drift = i128::from(drift.unwrap_or_default()).clamp(0, i128::from(reach(period)));
+    let ahead = u64::try_from(drift + DRIFT_SINCE + STEPS_AROUND).unwrap_or_default();
+    TimeStep((now.wall.seconds() / u64::from(period.seconds())).saturating_add(ahead))
 }
 
 /// Seeks a code in the window of one authenticator.

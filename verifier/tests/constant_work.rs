@@ -42,6 +42,7 @@ fn account(parameters: Parameters) -> Account {
         created: WallTime(0),
         last_used: None,
         expires: None,
+        suspended: false,
     };
     Account { authenticators: vec![authenticator], ..Account::default() }
 }

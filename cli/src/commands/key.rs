@@ -2,6 +2,8 @@
 //! the daemon's own program while the daemon is stopped, so that nobody but the daemon's account touches the state; that
 //! the state is accepted, the daemon writes down, because it alone holds the key.
 
+mod rotation;
+
 use std::{
     fs, io,
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
@@ -20,6 +22,8 @@ use crate::{
     prompt,
     wording::printable,
 };
+
+pub(super) use rotation::{rotate, status};
 
 /// The master key as a credential (systemd.exec(5), `LoadCredentialEncrypted=`), and where systemd looks for it.
 const CREDENTIAL: &str = "countersign.key";
@@ -99,40 +103,54 @@ async fn ask(output: &Output) -> Result<(), Failure> {
 }
 
 /// The credential, if there is one: the daemon would take it before its file.
-fn credential(host: &Host) -> Option<PathBuf> {
+pub(super) fn credential(host: &Host) -> Option<PathBuf> {
     CREDENTIALS.iter().map(|folder| Path::new(folder).join(CREDENTIAL)).find(|path| host.has(path))
 }
 
 /// Does this to the daemon's unit. Where no systemd runs, nothing is active.
-fn systemctl(host: &Host, what: &str) -> Result<Ran, Failure> {
-    if !host.has(Path::new("/run/systemd/system")) {
+pub(super) fn systemctl(host: &Host, what: &str) -> Result<Ran, Failure> {
+    if !is_managed(host) {
         return Ok(Ran::default());
     }
     let ran = host.run("systemctl", &[what, "--quiet", UNIT]);
     ran.map_err(|error| Failure::refused(format!("systemctl cannot be run: {error}")))
 }
 
-/// Runs the daemon's program as the owner of the state, who is the only one to write there.
+/// Whether systemd runs here (sd_booted(3)).
+pub(super) fn is_managed(host: &Host) -> bool {
+    host.has(Path::new("/run/systemd/system"))
+}
+
 fn make(forget_accounts: bool) -> io::Result<Ran> {
-    let mut command = Command::new(dbus_api::DAEMON);
-    command.arg("--new-key").env_clear().env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    let mut command = program()?;
+    command.arg("--new-key").stdin(Stdio::null());
     if forget_accounts {
         command.arg("--forget-accounts");
     }
+    let ended = command.output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ran { done: ended.status.success(), out: text(&ended.stdout), err: text(&ended.stderr) })
+}
+
+/// The daemon's program, to be run as the owner of the state, who is the only one to write there.
+pub(super) fn program() -> io::Result<Command> {
+    let mut command = Command::new(dbus_api::DAEMON);
+    command.env_clear().env("LC_ALL", "C.UTF-8").current_dir("/");
     match fs::metadata(STATE) {
         // Its supplementary groups go too (CommandExt::uid).
         Ok(state) => command.gid(state.gid()).uid(state.uid()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => &mut command,
         Err(error) => return Err(error),
     };
-    let ended = command.current_dir("/").output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran { done: ended.status.success(), out: text(&ended.stdout), err: text(&ended.stderr) })
+    Ok(command)
 }
 
 /// What the daemon's program said, without its name and what it could not do: that is known.
-fn said(ran: &Ran) -> String {
-    let text = |line: &str| line.trim_start_matches("countersignd: ").trim_start_matches("no new key: ").to_owned();
+pub(super) fn said(ran: &Ran) -> String {
+    let text = |line: &str| {
+        let line = line.trim_start_matches("countersignd: ").trim_start_matches("no new key: ");
+        line.trim_start_matches("nothing was restored: ").to_owned()
+    };
     let lines = ran.err.lines().map(|line| printable(&text(line)));
     lines.collect::<Vec<_>>().join(" ")
 }

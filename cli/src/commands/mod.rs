@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod completions;
 mod config;
 mod disable;
@@ -23,6 +24,7 @@ mod rehearse;
 mod remove;
 mod rename;
 mod reset;
+mod restore;
 mod resync;
 mod status;
 mod unlock;
@@ -118,8 +120,12 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         },
         Command::Key(arguments) => match &arguments.action {
             KeyAction::New(arguments) => key::new(arguments, output).await,
+            KeyAction::Rotate(arguments) => key::rotate(arguments, bus, output).await,
+            KeyAction::Status(arguments) => key::status(arguments, bus, output).await,
             KeyAction::Accept(_) => key::accept(bus, output).await,
         },
+        Command::Backup(arguments) => backup::run(arguments, bus, output).await,
+        Command::Restore(arguments) => restore::run(arguments, output).await,
         Command::Import(arguments) => import::run(&arguments.format, bus, output).await,
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Manual => manual::run(output),

@@ -54,6 +54,7 @@ struct ReportedAuthenticator<'a> {
     digits: u32,
     period: Option<u32>,
     active: bool,
+    suspended: bool,
     created: String,
     last_used: Option<String>,
     expires: Option<String>,
@@ -99,11 +100,15 @@ fn state(summary: &EnrollmentSummary) -> AccountState {
         AccountState::Disabled
     } else if summary.locked_for.is_some() {
         AccountState::Locked
-    } else if summary.authenticators.iter().any(|one| one.active && one.expires.is_none_or(|end| end > output::now())) {
+    } else if summary.authenticators.iter().any(is_in_force) {
         AccountState::Active
     } else {
         AccountState::NotEnrolled
     }
+}
+
+fn is_in_force(authenticator: &Authenticator) -> bool {
+    authenticator.active && !authenticator.suspended && authenticator.expires.is_none_or(|end| end > output::now())
 }
 
 fn report(summary: &EnrollmentSummary) -> Report<'_> {
@@ -135,6 +140,7 @@ fn report_authenticator(authenticator: &Authenticator) -> ReportedAuthenticator<
         digits: authenticator.digits,
         period: (authenticator.period > 0).then_some(authenticator.period),
         active: authenticator.active,
+        suspended: authenticator.suspended,
         created: wording::iso8601(authenticator.created),
         last_used: authenticator.last_used.map(wording::iso8601),
         expires: authenticator.expires.map(wording::iso8601),
@@ -204,6 +210,7 @@ fn authenticators(summary: &EnrollmentSummary, output: &Output) -> String {
 fn row(authenticator: &Authenticator, now: u64) -> Vec<Cell> {
     let state = match authenticator.expires {
         _ if !authenticator.active => Cell::toned("disabled", Tone::Bad),
+        _ if authenticator.suspended => Cell::toned("waits", Tone::Bad),
         Some(end) if end <= now => Cell::toned("ended", Tone::Bad),
         Some(end) => Cell::toned(format!("ends in {}", wording::duration(end - now)), Tone::Warning),
         None if authenticator.needs_resync => Cell::toned("needs resync", Tone::Warning),
@@ -223,6 +230,9 @@ fn remark_on(authenticator: &Authenticator, user: &str, output: &Output) -> Resu
     let (id, label) = (printable(&authenticator.id), printable(&authenticator.label));
     if !authenticator.active {
         return output.say(&format!("\"{label}\" is disabled until: sudo countersign enable {user} {id}"));
+    }
+    if authenticator.suspended {
+        return output.say(&format!("\"{label}\" waits since a restore: sudo countersign enable {user}"));
     }
     if let Some(end) = authenticator.expires.filter(|end| *end <= output::now()) {
         return output.say(&format!("\"{label}\" ended at {}: its codes are refused.", wording::iso8601(end)));

@@ -172,6 +172,7 @@ fn status_says_what_is_wrong_with_each_and_what_to_do() {
     let out = stage.run(&["status", "various"], "").out;
     for line in [
         "\"lost\" is disabled until: sudo countersign enable various 00000003",
+        "\"restored\" waits since a restore: sudo countersign enable various",
         "\"ended\" ended at 2009-02-13T23:31:30Z: its codes are refused.",
         "The key of \"old\" is short, and accepted until 2100-01-01T00:00:00Z only.",
         "The clock of \"moved\" is off: sudo countersign resync various 00000006",
@@ -181,6 +182,7 @@ fn status_says_what_is_wrong_with_each_and_what_to_do() {
     }
     let state = |label: &str| out.lines().find(|line| line.contains(label)).unwrap_or_default().to_owned();
     assert!(state("lost").ends_with("disabled"), "{out}");
+    assert!(state("restored").ends_with("waits"), "{out}");
     assert!(state("ended").ends_with("ended"), "{out}");
     assert!(state("old").contains("ends in "), "{out}");
     assert!(state("moved").ends_with("needs resync"), "{out}");

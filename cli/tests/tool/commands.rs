@@ -247,7 +247,7 @@ fn status_as_json_has_the_documented_shape() {
     let stage = Stage::new();
     let status = parse(&stage.run(&["status", "locked", "--json"], "").out);
     let phone = json!({"id": "3f9a2c01", "label": "phone", "kind": "totp", "algorithm": "SHA1", "digits": 6,
-                       "period": 30, "active": true, "created": "2005-03-18T01:58:29Z",
+                       "period": 30, "active": true, "suspended": false, "created": "2005-03-18T01:58:29Z",
                        "last_used": "2009-02-13T23:31:30Z", "expires": null,
                        "clock_off": 0, "needs_resync": false, "weak": false});
     assert_eq!(status["authenticators"][0], phone);

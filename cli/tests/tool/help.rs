@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 44] = [
+const COMMANDS: [&str; 48] = [
     "",
     "enroll",
     "status",
@@ -18,8 +18,12 @@ const COMMANDS: [&str; 44] = [
     "disable",
     "forget",
     "key",
+    "key rotate",
+    "key status",
     "key new",
     "key accept",
+    "backup",
+    "restore",
     "reset",
     "prune",
     "audit",

@@ -149,6 +149,7 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("doctor --json", "doctor --json", ANY),
         run("pam status --json", "pam status --json", ANY),
         run("config check --json", "config check --daemon DAEMON --json", 1),
+        run("key status --json", "key status --json", 0),
         run("config show --json", "config show --json", 0),
     ]
 }

@@ -11,6 +11,7 @@
 
 mod audit;
 mod authenticators;
+mod backup;
 mod commands;
 mod config;
 mod doctor;
@@ -20,6 +21,7 @@ mod explanation;
 mod help;
 mod import;
 mod json;
+mod key;
 mod pam;
 mod prune;
 mod service;

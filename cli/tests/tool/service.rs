@@ -1,6 +1,7 @@
 //! A service in the daemon's place: it answers by the names of accounts and remembers what it was asked.
 
 use std::{
+    io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -8,8 +9,8 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin,
-    Rehearsed, RememberedLogin, Resynchronisation, Setting, Step, Supposition,
+    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, KeyStatus, Message, MessageKind, Offer,
+    Origin, Rehearsed, RememberedLogin, Resynchronisation, Setting, Step, Supposition,
 };
 use tokio::sync::Notify;
 
@@ -19,6 +20,8 @@ use crate::explanation;
 pub(crate) const RIGHT: &str = "123456";
 /// The secret that the service offers.
 pub(crate) const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+/// What a backup holds in clear.
+pub(crate) const SEALED_MARK: &[u8] = b"MASTER KEY AND DATABASE";
 /// How many calls of `Import` the account `together` waits for.
 pub(crate) const TOGETHER: usize = 4;
 
@@ -41,6 +44,10 @@ pub(crate) struct Held {
     pub(crate) unenrolled: Vec<Account>,
     /// What it says of a policy that observes.
     pub(crate) observe: String,
+    /// The master key.
+    pub(crate) key: KeyStatus,
+    /// Why a backup breaks off.
+    pub(crate) no_backup: Option<String>,
     /// What a check of the audit finds, where it is not sound.
     pub(crate) broken: Option<AuditReport>,
 }
@@ -140,6 +147,7 @@ impl Enrollment {
             active: true,
             created: 1_111_111_109,
             last_used,
+            suspended: false,
             expires: None,
             clock_off: Some(if label == "phone" { 0 } else { -10_800 }),
             needs_resync: false,
@@ -153,6 +161,7 @@ impl Enrollment {
                 let one = |id, label: &str| authenticator(id, label, None);
                 let trouble = [
                     Authenticator { active: false, ..one("00000003", "lost") },
+                    Authenticator { suspended: true, ..one("00000008", "restored") },
                     Authenticator { expires: Some(1_234_567_890), weak: true, ..one("00000004", "ended") },
                     Authenticator { expires: Some(4_102_444_800), weak: true, ..one("00000005", "old") },
                     Authenticator { clock_off: None, needs_resync: true, ..one("00000006", "moved") },
@@ -413,6 +422,46 @@ impl Admin {
     fn health(&self) -> Health {
         note(&self.log, "Admin.Health".to_owned());
         self.held.lock().unwrap().health.clone()
+    }
+
+    fn rotate_key(&self) -> Result<(), Error> {
+        note(&self.log, "Admin.RotateKey".to_owned());
+        let mut held = self.held.lock().unwrap();
+        if held.key.source == "credential" {
+            return Err(Error::InvalidArgument("the master key is a systemd credential".to_owned()));
+        }
+        if held.key.previous.is_some() {
+            return Err(Error::Busy(String::new()));
+        }
+        held.key.previous = Some("1111111111111111".to_owned());
+        held.key.resealed = Some(0);
+        Ok(())
+    }
+
+    /// A rotation comes to one more account each time that it is looked at.
+    fn key_status(&self) -> KeyStatus {
+        note(&self.log, "Admin.KeyStatus".to_owned());
+        let mut held = self.held.lock().unwrap();
+        let status = held.key.clone();
+        if let Some(resealed) = &mut held.key.resealed {
+            *resealed += 1;
+            if *resealed > status.accounts {
+                held.key = KeyStatus { previous: None, resealed: None, ..status.clone() };
+            }
+        }
+        status
+    }
+
+    /// Writes what the daemon would, with a marker in the place of the database.
+    fn backup(&self, pipe: zbus::OwnedFd) -> Result<u64, Error> {
+        note(&self.log, "Admin.Backup".to_owned());
+        let mut pipe = std::fs::File::from(std::os::fd::OwnedFd::from(pipe));
+        pipe.write_all(dbus_api::BACKUP_HEADER).unwrap();
+        pipe.write_all(SEALED_MARK).unwrap();
+        match self.held.lock().unwrap().no_backup.clone() {
+            Some(why) => Err(Error::Unavailable(why)),
+            None => Ok(2),
+        }
     }
 
     fn accept_host(&self) {

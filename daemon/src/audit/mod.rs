@@ -119,11 +119,17 @@ pub enum Kind {
     Access,
     /// `store`: store or key trouble.
     Store,
+    /// `key`: a rotation of the master key was begun or ended.
+    Key,
+    /// `backup`: the store and its key were handed out to root.
+    Backup,
+    /// `restore`: the store came back from a backup.
+    Restore,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
@@ -147,6 +153,9 @@ impl Kind {
         Self::Reload,
         Self::Access,
         Self::Store,
+        Self::Key,
+        Self::Backup,
+        Self::Restore,
     ];
 
     /// What stands in `event=…`.
@@ -176,6 +185,9 @@ impl Kind {
             Self::Reload => "reload",
             Self::Access => "access",
             Self::Store => "store",
+            Self::Key => "key",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 

@@ -2,10 +2,10 @@
 
 use dbus_api::{
     AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
-    Explanation, Health, ImportRecord, ImportResult, Offer, Origin, Rehearsed, Setting, Supposition,
+    Explanation, Health, ImportRecord, ImportResult, KeyStatus, Offer, Origin, Rehearsed, Setting, Supposition,
 };
-use zbus::Connection;
 use zbus::message::Header;
+use zbus::{Connection, OwnedFd};
 
 use super::{bounded, verifier::shortened};
 use crate::authorizer::Action;
@@ -263,6 +263,36 @@ impl Admin {
             bounded("the user name", user)?;
         }
         self.service.rehearse(&caller, &users, shortened(origin), &supposition).await
+    }
+
+    async fn rotate_key(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.rotate_key(&caller).await
+    }
+
+    #[zbus(out_args("status"))]
+    async fn key_status(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<KeyStatus, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.key_status(&caller).await
+    }
+
+    #[zbus(out_args("accounts"))]
+    async fn backup(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        pipe: OwnedFd,
+    ) -> Result<u64, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.backup(&caller, pipe.into()).await
     }
 
     async fn reload(

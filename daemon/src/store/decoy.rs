@@ -26,6 +26,7 @@ pub(super) fn make() -> Result<Record, StoreError> {
         created: WallTime(0),
         last_used: None,
         expires: None,
+        suspended: false,
     };
     let code = StoredRecoveryCode { digest: RecoveryDigest([0; 32]), used: None };
     let account = Account {

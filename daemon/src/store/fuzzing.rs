@@ -145,6 +145,7 @@ fn record() -> Option<Record> {
             created: WallTime(id.into()),
             last_used: None,
             expires: None,
+            suspended: false,
         })
     };
     let codes = (0..3).map(|code| StoredRecoveryCode { digest: RecoveryDigest([code; 32]), used: None });

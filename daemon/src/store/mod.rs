@@ -16,17 +16,21 @@ pub mod inspection;
 pub mod key;
 pub mod renewal;
 mod reserve;
+pub mod restoration;
+pub mod rotation;
 mod row;
 mod schema;
 pub(crate) mod seal;
 mod sqlite;
+pub mod still;
 mod trail;
 mod warm;
 mod writer;
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -41,7 +45,8 @@ use writer::{Job, Queue, Writer};
 
 pub use error::StoreError;
 pub use home::MachineId;
-pub use key::{KeyError, KeySource, MasterKey};
+pub use key::{KeyError, KeyRing, KeySource, MasterKey};
+pub use rotation::{KeyInUse, RotationError};
 pub use seal::KeyId;
 
 /// The database's file in the state directory.
@@ -143,7 +148,9 @@ struct Handle {
     background: Arc<Semaphore>,
     ended: watch::Receiver<()>,
     recovery: RecoveryKey,
-    key: KeyId,
+    key: Arc<Mutex<KeyInUse>>,
+    state: PathBuf,
+    file: OnceLock<File>,
 }
 
 impl Drop for Handle {
@@ -154,7 +161,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("key", &self.handle.key).finish_non_exhaustive()
+        f.debug_struct("Store").field("key", &self.key_id()).finish_non_exhaustive()
     }
 }
 
@@ -165,18 +172,26 @@ impl Store {
     /// # Errors
     /// The directory is open to others, another daemon works there, the key is not the store's, or the
     /// file is foreign, newer, empty or damaged.
-    pub fn open(state: &Path, master: MasterKey, syslog: Syslog) -> Result<Self, StoreError> {
+    pub fn open(state: &Path, keys: impl Into<KeyRing>, syslog: Syslog) -> Result<Self, StoreError> {
+        let ring = keys.into();
         let lock = sqlite::lock(state)?;
-        let keys = seal::Keys::derive(&master)?;
-        let key = keys.id;
-        let (connection, vault, made) = sqlite::open_or_make(state, keys)?;
+        let (connection, vault, made) = sqlite::open_or_make(state, &ring)?;
+        rotation::settle(state, &vault)?;
+        let key = Arc::new(Mutex::new(KeyInUse::of(&vault)));
         let recovery = vault.recovery.clone();
         let queue = Arc::new(Queue::default());
         let (sender, ended) = watch::channel(());
         let thread = |error: std::io::Error| StoreError::Thread(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread)?;
         let tasks = runtime.handle().clone();
-        let writer = Writer { state: state.to_owned(), master, syslog, queue: Arc::clone(&queue) };
+        let writer = Writer {
+            state: state.to_owned(),
+            ring,
+            key: Arc::clone(&key),
+            syslog,
+            queue: Arc::clone(&queue),
+            still: (0, false),
+        };
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || runtime.block_on(writer.run((connection, vault), lock, sender)))
@@ -189,6 +204,8 @@ impl Store {
             ended,
             recovery,
             key,
+            state: state.to_owned(),
+            file: OnceLock::new(),
         };
         let store = Self { handle: Arc::new(handle) };
         if made {
@@ -382,7 +399,13 @@ impl Store {
     /// The name of the master key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        self.handle.key
+        self.key_in_use().id
+    }
+
+    /// The master key by its name, where it came from, and the one that a rotation moves away from.
+    #[must_use]
+    pub fn key_in_use(&self) -> KeyInUse {
+        self.handle.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many batches were committed since the start.
@@ -421,6 +444,18 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.handle.queue.push(urgency, Job::new(account.to_owned(), permit, reply, work))?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Has something done for which nobody waits, if there is room for it.
+    fn tell(&self, work: impl FnOnce(&mut Session<'_>) + Send + 'static) {
+        let Ok(permit) = Arc::clone(&self.handle.logins).try_acquire_owned() else { return };
+        let (reply, _) = oneshot::channel();
+        let job = Job::new(String::new(), permit, reply, move |session: &mut Session<'_>| {
+            work(session);
+            Ok(())
+        });
+        // A store that is closed has nothing to be told.
+        let _ = self.handle.queue.push(Urgency::Login, job);
     }
 
     /// The first record of a new store's audit says that it is new: a store that vanished shows.

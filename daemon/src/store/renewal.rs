@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::key::{self, KeyError, MasterKey};
-use super::{DATABASE, StoreError, decoy, seal, sqlite};
+use super::key::{self, KeyError, KeyRing};
+use super::{DATABASE, StoreError, decoy, sqlite};
 
 /// What to do where accounts are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,14 @@ pub fn renew(state: &Path, credentials: Option<&Path>, kept: IfKept) -> Result<O
         }
         remove(state, &store)?;
     }
+    for leftover in [key::NEXT, key::PREVIOUS].map(|name| state.join(name)) {
+        match fs::remove_file(&leftover) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(RenewalError::Io { path: leftover, source });
+            }
+            _ => {}
+        }
+    }
     // The store went first: without one any key is right, while a store without its key would keep the daemon down.
     key::make(state, &path).map_err(|source| RenewalError::Io { path: path.clone(), source })?;
     Ok(Some(path))
@@ -87,11 +95,15 @@ pub fn renew(state: &Path, credentials: Option<&Path>, kept: IfKept) -> Result<O
 
 /// Opens the store as the daemon does, so that a store which is not ours is never removed.
 fn count_accounts(state: &Path) -> Result<u64, RenewalError> {
-    let (master, _) = MasterKey::load(None, state)?;
-    let (connection, _) = sqlite::open(state, seal::Keys::derive(&master)?)?;
-    let count = connection
-        .query_row("SELECT count(*) FROM accounts WHERE name <> ?1", [decoy::NAME], |row| row.get::<_, i64>(0))
-        .map_err(StoreError::from)?;
+    let (ring, _) = KeyRing::load(None, state)?;
+    let (connection, _) = sqlite::open(state, &ring)?;
+    Ok(count(&connection)?)
+}
+
+/// How many accounts are kept.
+pub(super) fn count(connection: &rusqlite::Connection) -> Result<u64, StoreError> {
+    let count: i64 =
+        connection.query_row("SELECT count(*) FROM accounts WHERE name <> ?1", [decoy::NAME], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 

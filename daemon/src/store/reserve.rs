@@ -24,7 +24,8 @@ const PAGE: u64 = 4096;
 /// Records that fit into a page at least.
 const RECORDS: u64 = 8;
 
-/// The log that is kept: SQLite begins it anew after 1000 pages, to which a large batch of logins comes.
+/// The log that is kept: SQLite begins it anew after 1000 pages, to which a large batch of logins comes. What is longer is
+/// cut to this (`journal_size_limit`).
 const LOG: i64 = 8 * 1024 * 1024;
 
 /// Nothing is kept on a disk with less room than this: what is left there is everybody's.

@@ -201,10 +201,10 @@ pub(super) struct AuthenticatorRow {
 
 impl AuthenticatorRow {
     pub(super) const SELECT: &'static str = "SELECT id, key_id, nonce, sealed, kind, algorithm, digits, period, \
-        label, active, created, last_used, last_step, drift, counter, far_counter, far_at, expires, mac \
+        label, active, created, last_used, last_step, drift, counter, far_counter, far_at, expires, suspended, mac \
         FROM authenticators WHERE account = ? ORDER BY created, id";
     pub(super) const WRITE: &'static str = "INSERT OR REPLACE INTO authenticators \
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
     /// Reads a row; its secret is still sealed, and an empty one stands in its place in `authenticator`.
     pub(super) fn read(row: &Row<'_>, placeholder: &Secret) -> rusqlite::Result<Option<Self>> {
@@ -221,17 +221,18 @@ impl AuthenticatorRow {
             far_counter: row.number()?,
             far_at: row.number()?,
         };
-        let (expires, mac) = (row.moment()?, row.next()?);
+        let expires = row.moment()?;
+        let (suspended, mac) = (row.number()?.is_some(), row.next()?);
         let Some(parameters) = fixed else { return Ok(None) };
         let moving = moving.moving(parameters.kind);
         let secret = placeholder.clone();
         let authenticator =
-            Authenticator { id, label, active, parameters, secret, moving, created, last_used, expires };
+            Authenticator { id, label, active, parameters, secret, moving, created, last_used, expires, suspended };
         Ok(Some(Self { authenticator, key_id, sealed, mac }))
     }
 
     /// Seals and signs an authenticator. The sealed secret of `before` is kept unless the secret or anything
-    /// it is bound to differs.
+    /// it is bound to differs, the key among it.
     pub(super) fn make(
         record: &Record,
         authenticator: &Authenticator,
@@ -240,6 +241,7 @@ impl AuthenticatorRow {
     ) -> Result<Self, StoreError> {
         let kept = before.filter(|(row, uid)| {
             *uid == record.uid
+                && row.key_id == keys.id.to_string()
                 && row.authenticator.parameters == authenticator.parameters
                 && row.authenticator.secret.bytes() == authenticator.secret.bytes()
         });
@@ -272,7 +274,7 @@ impl AuthenticatorRow {
     }
 
     pub(super) fn write(&self, account: &str, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, .. } =
+        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, suspended, .. } =
             &self.authenticator;
         let moving = Columns::of(*moving);
         statement.execute(params![
@@ -296,13 +298,14 @@ impl AuthenticatorRow {
             moving.far_at.map(u64::cast_signed),
             self.mac,
             stored(*expires),
+            suspended.then_some(1),
         ])?;
         Ok(())
     }
 
-    /// What came with version 5 is written behind everything else, and only where it is there, as in `AccountRow`.
+    /// What came with versions 5 and 6 is written behind everything else, and only where it is there, as in `AccountRow`.
     fn encoding(&self, account: &str) -> Encoding {
-        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, .. } =
+        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, suspended, .. } =
             &self.authenticator;
         let moving = Columns::of(*moving);
         let encoding = Encoding::of("authenticators")
@@ -324,10 +327,11 @@ impl AuthenticatorRow {
             .optional_number(moving.counter)
             .optional_number(moving.far_counter)
             .optional_number(moving.far_at);
-        match expires {
+        let encoding = match expires {
             Some(expires) => encoding.number(expires.0),
             None => encoding,
-        }
+        };
+        if *suspended { encoding.text("suspended") } else { encoding }
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement};
@@ -12,14 +14,19 @@ use zeroize::Zeroizing;
 
 use super::accounts::{Accounts, Loaded};
 use super::decoy;
+use super::key::{KeyRing, KeySource, MasterKey};
 use super::schema;
 use super::seal::{self, Keys, Sealed, SecretBytes};
+use super::still::Stillness;
 use super::trail::{Trail, is_type};
 use super::warm::{Found, Warm};
 use super::writer::Job;
 use super::{DATABASE, LOCK, Listed, Record, StoreError, Transaction, Urgency};
 use crate::audit::chain::{AuditKey, AuditRecord};
 use crate::audit::{Event, Kind, Outcome};
+
+/// Pages in the write-ahead log after which SQLite writes them into the database: its own default.
+const CHECKPOINT_PAGES: u32 = 1000;
 
 /// Why a job could not be done.
 #[derive(Debug)]
@@ -33,6 +40,10 @@ pub(super) enum Trouble {
 /// The keys that a store works with.
 pub(super) struct Vault {
     pub(super) keys: Keys,
+    /// Of the key that a rotation moves away from.
+    pub(super) previous: Option<Keys>,
+    /// Where the key came from.
+    pub(super) source: Option<KeySource>,
     pub(super) audit: AuditKey,
     pub(super) recovery: RecoveryKey,
 }
@@ -62,6 +73,38 @@ impl Trouble {
 
 /// Checks the state directory and takes the lock that keeps a second daemon out while the file is open.
 pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
+    let file = open_lock(state)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: state.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(no_lock(state, &error)),
+    }
+}
+
+/// The same where a daemon is about to end: whoever waits has the lock before one that is started anew. Says first
+/// whether it has to be waited for.
+pub(super) fn lock_within(state: &Path, patience: Duration, told: impl FnOnce(bool)) -> Result<File, StoreError> {
+    match lock(state) {
+        Err(StoreError::InUse { .. }) => {}
+        locked => {
+            told(false);
+            return locked;
+        }
+    }
+    let file = open_lock(state)?;
+    // flock(2) has no timeout. The lock belongs to what both descriptors are open on.
+    let waiting = file.try_clone().map_err(|error| no_lock(state, &error))?;
+    let (sender, locked) = mpsc::channel();
+    thread::spawn(move || sender.send(waiting.lock()));
+    told(true);
+    match locked.recv_timeout(patience) {
+        Ok(locked) => locked.map(|()| file).map_err(|error| no_lock(state, &error)),
+        Err(_) => Err(StoreError::InUse { path: state.to_owned() }),
+    }
+}
+
+/// Checks the state directory and opens the file that is locked.
+fn open_lock(state: &Path) -> Result<File, StoreError> {
     let directory = |what: String| StoreError::Directory { path: state.to_owned(), what };
     let metadata = fs::metadata(state).map_err(|error| directory(error.to_string()))?;
     if !metadata.is_dir() {
@@ -75,7 +118,6 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
         let mode = metadata.mode() & 0o7777;
         return Err(directory(format!("others may enter it (mode {mode:04o}); run: chmod 0700 {}", state.display())));
     }
-    let path = state.join(LOCK);
     let open = OpenOptions::new()
         .read(true)
         .write(true)
@@ -83,17 +125,16 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(&path);
-    let file = open.map_err(|error| directory(format!("{LOCK}: {error}")))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: state.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(directory(format!("{LOCK}: {error}"))),
-    }
+        .open(state.join(LOCK));
+    open.map_err(|error| no_lock(state, &error))
+}
+
+fn no_lock(state: &Path, error: &io::Error) -> StoreError {
+    StoreError::Directory { path: state.to_owned(), what: format!("{LOCK}: {error}") }
 }
 
 /// Opens the store, making it where there is none.
-pub(super) fn open_or_make(state: &Path, keys: Keys) -> Result<(Connection, Vault, bool), StoreError> {
+pub(super) fn open_or_make(state: &Path, ring: &KeyRing) -> Result<(Connection, Vault, bool), StoreError> {
     let path = state.join(DATABASE);
     let absent = match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.len() == 0 => {
@@ -105,15 +146,15 @@ pub(super) fn open_or_make(state: &Path, keys: Keys) -> Result<(Connection, Vaul
         Err(error) => return Err(StoreError::Unavailable(format!("{}: {error}", path.display()))),
     };
     if absent {
-        make(state, &path, &keys)?;
+        make(state, &path, &ring.first()?)?;
     }
-    let (connection, vault) = open(state, keys)?;
+    let (connection, vault) = open(state, ring)?;
     Ok((connection, vault, absent))
 }
 
 /// Opens a store that is there. What the write-ahead log holds is written to the database anew, so that pages
 /// whose fsync failed once are not taken for written.
-pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), StoreError> {
+pub(super) fn open(state: &Path, ring: &KeyRing) -> Result<(Connection, Vault), StoreError> {
     let path = state.join(DATABASE);
     restrict(&path)?;
     let connection = connect(&path)?;
@@ -121,13 +162,14 @@ pub(super) fn open(state: &Path, keys: Keys) -> Result<(Connection, Vault), Stor
         return Err(StoreError::Foreign { path });
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    check_key(&connection, &keys)?;
+    let (keys, source) = find_key(&connection, ring)?;
     schema::migrate(&connection)?;
+    let previous = find_previous(&connection, ring)?;
     connection.execute_batch("COMMIT")?;
     checkpoint(&connection, "RESTART")?;
     let audit = AuditKey::new(sealed_key(&connection, &keys, "audit")?);
     let recovery = RecoveryKey(**sealed_key(&connection, &keys, "recovery")?);
-    Ok((connection, Vault { keys, audit, recovery }))
+    Ok((connection, Vault { keys, previous, source, audit, recovery }))
 }
 
 /// Writes everything into the database itself. `TRUNCATE` then empties the write-ahead log; with `RESTART` it keeps its
@@ -138,6 +180,14 @@ pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<
         return Err(StoreError::Unavailable("the write-ahead log is in use".to_owned()));
     }
     Ok(())
+}
+
+/// Writes everything into the database itself; from then on after each thousand pages by itself, or only when it is told to.
+pub(super) fn checkpoint_alone(connection: &Connection, by_itself: bool) -> Result<(), StoreError> {
+    let pages = if by_itself { CHECKPOINT_PAGES } else { 0 };
+    connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))?;
+    // The log's blocks are kept: a full disk would not give them back.
+    checkpoint(connection, "RESTART")
 }
 
 /// Makes a store under another name and renames it, so that a half-made one is never taken for a store.
@@ -156,7 +206,7 @@ fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
     connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")?;
     schema::migrate(&connection)?;
     connection.execute(
-        "INSERT INTO store VALUES (1, ?1, ?2, 0, NULL)",
+        "INSERT INTO store VALUES (1, ?1, ?2, 0, NULL, NULL)",
         (keys.id.to_string(), wall_clock().0.cast_signed()),
     )?;
     let recovery = seal::random()?;
@@ -193,16 +243,27 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
     restrict().map_err(|error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display())))
 }
 
-fn check_key(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
+/// The store's own key among those at hand.
+fn find_key(connection: &Connection, ring: &KeyRing) -> Result<(Keys, Option<KeySource>), StoreError> {
     let made: Option<String> = connection.query_row("SELECT key_id FROM store", [], |row| row.get(0)).optional()?;
-    let given = keys.id.to_string();
-    match made {
-        Some(made) if made == given => Ok(()),
-        made => Err(StoreError::WrongKey { made: made.unwrap_or_else(|| "unknown".to_owned()), given }),
+    let made = made.unwrap_or_else(|| "unknown".to_owned());
+    match ring.find(&made)? {
+        Some(found) => Ok(found),
+        None => Err(StoreError::WrongKey { made, given: ring.first()?.id.to_string() }),
     }
 }
 
-fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Result<SecretBytes, StoreError> {
+/// The key that a rotation moves away from: without it the accounts that it has not come to would be lost.
+fn find_previous(connection: &Connection, ring: &KeyRing) -> Result<Option<Keys>, StoreError> {
+    let previous: Option<String> = connection.query_row("SELECT previous_key_id FROM store", [], |row| row.get(0))?;
+    let Some(id) = previous else { return Ok(None) };
+    match ring.find(&id)? {
+        Some((keys, _)) => Ok(Some(keys)),
+        None => Err(StoreError::PreviousKey(id)),
+    }
+}
+
+pub(super) fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Result<SecretBytes, StoreError> {
     let sealed = connection
         .query_row("SELECT nonce, sealed FROM keys WHERE name = ?1", [name], |row| {
             Ok(Sealed { nonce: row.get(0)?, bytes: row.get(1)? })
@@ -219,6 +280,9 @@ fn sealed_key(connection: &Connection, keys: &Keys, name: &'static str) -> Resul
 pub(super) struct Session<'c> {
     connection: &'c Connection,
     keys: &'c Keys,
+    previous: Option<&'c Keys>,
+    rekeyed: Option<MasterKey>,
+    afterwards: Vec<Stillness>,
     accounts: Accounts<'c>,
     trail: Trail<'c>,
     marks: Marks<'c>,
@@ -242,6 +306,9 @@ impl<'c> Session<'c> {
         Ok(Self {
             connection,
             keys: &vault.keys,
+            previous: vault.previous.as_ref(),
+            rekeyed: None,
+            afterwards: Vec::new(),
             accounts: Accounts::new(connection)?,
             trail,
             marks: Marks {
@@ -267,6 +334,18 @@ impl<'c> Session<'c> {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         result
+    }
+
+    /// Does this alone in one transaction, while no thread works with the store.
+    pub(super) fn alone<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        self.marks.begin.execute([])?;
+        let value = work(self).map_err(|trouble| match trouble {
+            Trouble::Refused(error) => error,
+            Trouble::Engine(error) => error.into(),
+        })?;
+        self.trail.write_end()?;
+        self.marks.commit.execute([])?;
+        Ok(value)
     }
 
     /// Decides about one account. A login's decision costs the same whether the account has a record or not,
@@ -315,7 +394,7 @@ impl<'c> Session<'c> {
             self.warm.keep(account, Found::Record(loaded));
             return Ok(Some(record));
         }
-        match self.accounts.load(decoy::NAME, self.keys) {
+        match self.fetch(decoy::NAME) {
             Ok(Some(decoy)) => self.warm.keep(account, Found::Decoy(decoy)),
             // The next decision about a name without a record makes it, or makes it anew.
             Ok(None) | Err(Trouble::Refused(_)) => {}
@@ -333,7 +412,7 @@ impl<'c> Session<'c> {
     pub(super) fn list(&mut self, after: &str, limit: usize) -> Result<Vec<Listed>, Trouble> {
         let mut listed = Vec::new();
         for name in self.accounts.names(after, limit)? {
-            match self.accounts.load(&name, self.keys) {
+            match self.fetch(&name) {
                 Ok(Some(loaded)) => listed.push(Listed::Record(Box::new(loaded.record))),
                 Ok(None) => {}
                 Err(Trouble::Refused(StoreError::Corrupt { account, what })) => {
@@ -363,6 +442,62 @@ impl<'c> Session<'c> {
     /// The keys that the store is sealed and signed with.
     pub(super) const fn keys(&self) -> &'c Keys {
         self.keys
+    }
+
+    /// Of the key that a rotation moves away from.
+    pub(super) const fn previous(&self) -> Option<&'c Keys> {
+        self.previous
+    }
+
+    /// Seals and signs a record under the store's key where it is under another one. Tells whether it was.
+    pub(super) fn reseal(&mut self, account: &str) -> Result<bool, Trouble> {
+        // The decoy is kept by the names of those who have no record.
+        if account == decoy::NAME {
+            self.warm.clear()
+        } else {
+            self.warm.forget(account)
+        }
+        let Some(loaded) = self.load(account)? else { return Ok(false) };
+        self.accounts.save(account, Some(&loaded), Some(&loaded.record), self.keys)
+    }
+
+    /// Whether a question about this account is remembered.
+    #[cfg(test)]
+    pub(super) fn is_warm(&mut self, account: &str) -> bool {
+        let found = self.warm.take(account);
+        let is = found.is_some();
+        found.into_iter().for_each(|found| self.warm.keep(account, found));
+        is
+    }
+
+    /// A record as it lies there, without changing anything.
+    pub(super) fn peek(&mut self, account: &str) -> Result<Option<Record>, Trouble> {
+        Ok(self.fetch(account)?.map(|loaded| loaded.record))
+    }
+
+    /// The names of up to `limit` accounts that sort after `after`.
+    pub(super) fn names(&mut self, after: &str, limit: usize) -> Result<Vec<String>, Trouble> {
+        self.accounts.names(after, limit)
+    }
+
+    /// Says that the store's keys are others after this batch: the connection is opened anew, with this key at hand.
+    pub(super) fn rekey(&mut self, key: MasterKey) {
+        self.rekeyed = Some(key);
+    }
+
+    /// Has this done between this batch and the next one.
+    pub(super) fn after_commit(&mut self, stillness: Stillness) {
+        self.afterwards.push(stillness);
+    }
+
+    /// What is to be done before the next batch.
+    pub(super) fn take_afterwards(&mut self) -> Vec<Stillness> {
+        std::mem::take(&mut self.afterwards)
+    }
+
+    /// The key that the batch brought.
+    pub(super) const fn take_rekeyed(&mut self) -> Option<MasterKey> {
+        self.rekeyed.take()
     }
 
     /// The audit's table.
@@ -412,9 +547,20 @@ impl<'c> Session<'c> {
         Ok(())
     }
 
+    /// Loads a record that is sealed under the store's key, or under the one that a rotation moves away from.
+    fn fetch(&mut self, account: &str) -> Result<Option<Loaded>, Trouble> {
+        let loaded = self.accounts.load(account, self.keys);
+        let (Err(Trouble::Refused(_)), Some(previous)) = (&loaded, self.previous) else { return loaded };
+        match self.accounts.load(account, previous) {
+            // What neither key opens is told as what it is under the store's own.
+            Err(Trouble::Refused(_)) => loaded,
+            older => older,
+        }
+    }
+
     /// Loads a record. What is attached to it and was altered is named in the audit and removed; the record goes on.
     fn load(&mut self, account: &str) -> Result<Option<Loaded>, Trouble> {
-        let loaded = self.accounts.load(account, self.keys)?;
+        let loaded = self.fetch(account)?;
         let Some(loaded) = loaded else { return Ok(None) };
         if loaded.altered.is_empty() {
             return Ok(Some(loaded));
@@ -460,7 +606,7 @@ impl<'c> Session<'c> {
 
     /// The decoy; one that was altered is removed.
     fn load_decoy(&mut self) -> Result<Option<Loaded>, Trouble> {
-        match self.accounts.load(decoy::NAME, self.keys) {
+        match self.fetch(decoy::NAME) {
             Err(Trouble::Refused(StoreError::Corrupt { .. })) => {
                 self.accounts.remove(decoy::NAME)?;
                 Ok(None)

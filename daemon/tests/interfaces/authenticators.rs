@@ -124,6 +124,41 @@ async fn one_that_is_disabled_refuses_its_codes_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn what_waits_since_a_restore_is_enabled_with_the_account_or_by_itself_and_nothing_disabled_is() {
+    let scene = Scene::new(UNDELAYED);
+    let root = scene.connect(0).await;
+    let mut offers = Vec::new();
+    for label in ["lost", "one", "two"] {
+        offers.push(enrol(&root, label).await);
+    }
+    root.admin.disable_authenticator(OWNER.0, &id_of(&root, "lost").await).await.unwrap();
+    scene.change(OWNER.0, |record| record.account.authenticators.iter_mut().for_each(|one| one.suspended = true)).await;
+    steady_step().await;
+    for offer in &offers {
+        assert_eq!(root.verify(OWNER.0, &code(offer, 0)).await.action(), Some(Action::Denied));
+    }
+    root.admin.unlock(OWNER.0).await.unwrap();
+    let refused = root.enrollment.resync(OWNER.0, &id_of(&root, "one").await, "111111", "222222").await;
+    assert!(matches!(&refused, Err(Error::NotEnrolled(text)) if text.contains("waits since a restore")), "{refused:?}");
+    let page = root.admin.accounts(&AccountFilter::default(), "").await.unwrap();
+    assert_eq!((page.accounts[0].authenticators, page.accounts[0].authenticators_off), (0, 3));
+    let marks = async || {
+        let list = root.enrollment.list(OWNER.0).await.unwrap().authenticators;
+        list.into_iter().map(|one| (one.label, one.active, one.suspended)).collect::<Vec<_>>()
+    };
+    root.admin.enable_authenticator(OWNER.0, &id_of(&root, "one").await).await.unwrap();
+    let left = [("lost", false, true), ("one", true, false), ("two", true, true)];
+    assert_eq!(marks().await, left.map(|(label, active, waits)| (label.to_owned(), active, waits)));
+    root.admin.enable(OWNER.0).await.unwrap();
+    let left = [("lost", false, false), ("one", true, false), ("two", true, false)];
+    assert_eq!(marks().await, left.map(|(label, active, waits)| (label.to_owned(), active, waits)));
+    let verdicts = [Action::Denied, Action::Granted, Action::Granted];
+    for (offer, verdict) in offers.iter().zip(verdicts) {
+        assert_eq!(root.verify(OWNER.0, &code(offer, 0)).await.action(), Some(verdict));
+    }
+}
+
+#[tokio::test]
 async fn an_account_whose_only_authenticator_is_disabled_is_neither_let_in_nor_open_to_enrolment() {
     let rule = "[[rule]]\nname = \"guests\"\nunenrolled = \"pass\"\n";
     let scene = Scene::new(&format!("self_enrolment = true\n{UNDELAYED}\n{rule}"));

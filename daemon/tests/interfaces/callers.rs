@@ -17,7 +17,7 @@ fn seen<T>(result: Result<T, Error>) -> &'static str {
         Err(Error::AccessDenied(_)) => "no",
         Err(Error::VerificationRequired(_)) => "after a fresh code",
         // The permission was given, the thing itself is not there.
-        Err(Error::NotFound(_) | Error::NotEnrolled(_) | Error::InvalidArgument(_)) => "yes",
+        Err(Error::NotFound(_) | Error::NotEnrolled(_) | Error::InvalidArgument(_) | Error::Busy(_)) => "yes",
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -57,6 +57,9 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.AcceptHost" => seen(peer.admin.accept_host().await),
         "Admin.Explain" => seen(peer.admin.explain(user, &Origin::default(), &Supposition::default()).await),
         "Admin.Rehearse" => seen(peer.admin.rehearse(&[user], &Origin::default(), &Supposition::default()).await),
+        "Admin.RotateKey" => seen(peer.admin.rotate_key().await),
+        "Admin.KeyStatus" => seen(peer.admin.key_status().await),
+        "Admin.Backup" => seen(peer.admin.backup((&std::fs::File::open("/dev/null").unwrap()).into()).await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
         "Admin.CheckImport" => seen(peer.admin.check_import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
@@ -72,7 +75,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 34] = [
+const MEMBERS: [&str; 37] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -106,6 +109,9 @@ const MEMBERS: [&str; 34] = [
     "Admin.AcceptHost",
     "Admin.Explain",
     "Admin.Rehearse",
+    "Admin.RotateKey",
+    "Admin.KeyStatus",
+    "Admin.Backup",
     "Admin.Reload",
 ];
 

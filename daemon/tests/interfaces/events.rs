@@ -261,6 +261,10 @@ async fn note_what_cannot_be_played(scene: &Scene) {
     for kind in [Kind::Start, Kind::Stop] {
         scene.service.record(Event::new(WallTime(0), kind, Outcome::Note)).await;
     }
+    let mut event = Event::new(WallTime(0), Kind::Restore, Outcome::Granted);
+    event.reason = Some("the store came from a backup; accounts: 118; its counters are trusted".into());
+    event.caller_uid = Some(0);
+    scene.service.record(event).await;
     for reason in ["name-service", "store"] {
         let mut event = Event::new(WallTime(0), Kind::Verification, Outcome::Refused);
         event.account = Some(OWNER.0.into());
@@ -286,6 +290,26 @@ async fn copy_to_another_host(scene: &Scene, root: &Peer) {
     scene.settle_on(ELSEWHERE);
     scene.service.tell_home().await;
     root.admin.accept_host().await.unwrap();
+}
+
+/// A new master key, until everything is sealed under it.
+async fn rotate_the_key(scene: &Scene, root: &Peer) {
+    root.admin.rotate_key().await.unwrap();
+    while scene.store.key_in_use().previous.is_some() {
+        scene.store.ping().await.unwrap();
+    }
+}
+
+/// A backup that somebody takes, and one that nobody does.
+async fn back_up(root: &Peer) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let taking = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()).unwrap());
+    root.admin.backup((&writer).into()).await.unwrap();
+    drop(writer);
+    assert!(taking.join().unwrap() > 4096);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    root.admin.backup((&writer).into()).await.unwrap_err();
 }
 
 /// A line with what differs from run to run, and the names of this machine, replaced by the same for all.
@@ -343,6 +367,8 @@ async fn the_examples_in_the_docs_are_what_happens() {
     root.verifier.begin("sys", &sshd()).await.unwrap_err();
     root.verifier.begin("games", &sshd()).await.unwrap();
     copy_to_another_host(&scene, &root).await;
+    rotate_the_key(&scene, &root).await;
+    back_up(&root).await;
 
     let lines = examples(&scene).await;
     let examples = format!("```\n{}\n```\n", lines.join("\n"));

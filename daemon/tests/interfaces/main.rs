@@ -30,6 +30,7 @@ mod policy;
 mod private_socket;
 mod remembering;
 mod resynchronising;
+mod rotating;
 mod scene;
 mod settings;
 #[path = "../../../verifier/tests/model/slow.rs"]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use daemon::audit::{Event, Kind, Outcome, Syslog};
 use daemon::notice::{By, LastFailure, Notice, What};
-use daemon::store::{DATABASE, MasterKey, Record, Store, StoreError, Transaction, Urgency};
+use daemon::store::{DATABASE, KeyRing, Record, Store, StoreError, Transaction, Urgency};
 use rusqlite::Connection;
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Digits, Kind as Factor, Parameters, Period,
@@ -56,7 +56,7 @@ impl Scratch {
     }
 
     pub fn try_open(&self) -> Result<Store, StoreError> {
-        Store::open(self.state(), MasterKey::load(None, self.state()).unwrap().0, self.syslog.clone())
+        Store::open(self.state(), KeyRing::load(None, self.state()).unwrap().0, self.syslog.clone())
     }
 
     /// The next line that syslog got and that contains this.
@@ -110,6 +110,7 @@ pub fn authenticator(id: u32, kind: Factor) -> Authenticator {
         created: WallTime(u64::from(id)),
         last_used: None,
         expires: None,
+        suspended: false,
     }
 }
 

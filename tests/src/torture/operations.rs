@@ -8,9 +8,11 @@ use super::{
     Fob, Invariant,
     scene::{Answer, Scene, examine_audit, first_line, stop},
 };
-use crate::{Enrolment, HostBuilder, Verdict};
+use crate::{Enrolment, HostBuilder, Verdict, wait};
 
 const STATE: &str = "/var/lib/countersign";
+const BACKUP: &str = "/root/torture.age";
+const PASSPHRASE: &str = "correct horse battery\n";
 
 /// One of them.
 pub(super) trait Operation {
@@ -50,6 +52,8 @@ pub(super) fn all(scene: &mut Scene<'_>) -> Result<Vec<Box<dyn Operation>>> {
         Box::new(Import { fob: None, seed: 100 }),
         Box::new(NewRecoveryCodes { old: Vec::new(), new: Vec::new() }),
         Box::new(Unlock { fob: frank, presented: 0, before: 0 }),
+        Box::new(Rotation { fob: fob("alice", 76)?, old: String::new() }),
+        Box::new(Backup { fob: fob("alice", 77)? }),
         Box::new(Start { fob: fob("alice", 74)? }),
         Box::new(FirstStart),
     ])
@@ -315,6 +319,88 @@ impl Operation for Unlock {
         Invariant::LockLost.holds(locked != unlocked, || format!("locked: {locked}, in the audit: {unlocked}"))?;
         Invariant::ToldNotKept
             .holds(!locked || *answer != Answer::Done, || "a lock that was lifted is there".to_owned())
+    }
+}
+
+/// The master key is replaced.
+struct Rotation {
+    fob: Fob,
+    old: String,
+}
+
+impl Rotation {
+    /// The name of the key in use, and whether one before it is in use as well.
+    fn key(scene: &Scene<'_>) -> Result<(String, bool)> {
+        let outcome = scene.sound_tool(&["key", "status", "--json"], "")?;
+        let json: serde_json::Value = serde_json::from_str(&outcome.stdout)?;
+        let id = json.get("id").and_then(serde_json::Value::as_str).context("no name of a key")?;
+        Ok((id.to_owned(), json.get("previous").is_some_and(serde_json::Value::is_string)))
+    }
+
+    /// The name of the key, once it alone is in use.
+    fn key_alone(scene: &Scene<'_>) -> Result<String> {
+        let one = || Ok(Some(Self::key(scene)?).filter(|(_, rotates)| !rotates).map(|(id, _)| id));
+        wait("the end of the rotation", one)
+            .map_err(|error| Invariant::NotOpening.broken(format!("a rotation does not go on: {error:#}")))
+    }
+}
+
+impl Operation for Rotation {
+    fn name(&self) -> &'static str {
+        "rotation"
+    }
+
+    fn prepare(&mut self, scene: &mut Scene<'_>) -> Result<()> {
+        self.old = Self::key_alone(scene)?;
+        Ok(())
+    }
+
+    fn perform(&mut self, scene: &mut Scene<'_>) -> Result<Answer> {
+        Ok(scene.tool(&["key", "rotate", "--no-wait"], "")?.0)
+    }
+
+    fn examine(&mut self, scene: &mut Scene<'_>, answer: &Answer) -> Result<()> {
+        let new = Self::key_alone(scene)?;
+        Invariant::ToldNotKept.holds(new != self.old || *answer != Answer::Done, || {
+            "a new key was answered, the old one is used".to_owned()
+        })?;
+        let code = self.fob.code()?;
+        scene.settle(&mut self.fob, &code, false)
+    }
+}
+
+/// A backup is made; it is tried by restoring it.
+struct Backup {
+    fob: Fob,
+}
+
+impl Operation for Backup {
+    fn name(&self) -> &'static str {
+        "backup"
+    }
+
+    fn prepare(&mut self, scene: &mut Scene<'_>) -> Result<()> {
+        // It may have none beside it while its key is rotated.
+        Rotation::key_alone(scene)?;
+        scene.host.run(&["rm", "-f", BACKUP])?.success()?;
+        log_in(scene, &mut self.fob)
+    }
+
+    fn perform(&mut self, scene: &mut Scene<'_>) -> Result<Answer> {
+        Ok(scene.tool(&["backup", BACKUP, "--passphrase-fd", "0"], PASSPHRASE)?.0)
+    }
+
+    fn examine(&mut self, scene: &mut Scene<'_>, answer: &Answer) -> Result<()> {
+        if *answer == Answer::Done {
+            stop(scene.host)?;
+            let restore = ["restore", BACKUP, "--replace", "--trust-counters", "--yes", "--passphrase-fd", "0"];
+            let (restored, outcome) = scene.tool(&restore, PASSPHRASE)?;
+            Invariant::ToldNotKept.holds(restored == Answer::Done, || outcome.to_string())?;
+            scene.start()?;
+            scene.serves_the_bus()?;
+        }
+        let code = self.fob.code()?;
+        scene.settle(&mut self.fob, &code, false)
     }
 }
 

@@ -160,7 +160,10 @@ impl<'host> Scene<'host> {
             line.program == "countersignd"
                 && (line.text.contains("store: ")
                     || line.text.contains("cannot run")
-                    || line.text.contains("reason=\"store\""))
+                    || line.text.contains("reason=\"store\"")
+                    || ["key", "backup"]
+                        .iter()
+                        .any(|kind| line.text.contains(&format!("event={kind} outcome=refused"))))
         })
     }
 

@@ -110,7 +110,8 @@ fn everybody_gets_the_table(machine: &Booted) {
 
 fn polkit_lets_through_what_each_action_is_for(machine: &Booted) {
     let admin = TABLE.keys().filter(|member| member.starts_with("Admin.")).cloned().collect::<BTreeSet<_>>();
-    let mut named = BTreeSet::from(["Admin.Import", "Admin.CheckImport", "Admin.Export"].map(str::to_owned));
+    let mut named =
+        BTreeSet::from(["Admin.Import", "Admin.CheckImport", "Admin.Export", "Admin.Backup"].map(str::to_owned));
     for action in ACTIONS {
         let rule = format!(
             "polkit.addRule(function(action, subject) {{ if (action.id == '{action}' && subject.user == 'mallory') \

@@ -68,8 +68,9 @@ const EXAMPLES: &[(&str, &str, &[Try])] = &[
     ("docs/policy.md", "ssh without anybody at the keyboard", &[Try::Sshd]),
     ("docs/testing.md", "Scratch hosts", &[Try::Rust]),
     ("docs/testing.md", "Torture", &[Try::Shown]),
+    ("docs/performance.md", "Performance", &[Try::Shown]),
     ("docs/man/countersign.toml.5", "EXAMPLES", &[Try::Toml, Try::Toml, Try::Shell]),
-    ("docs/man/countersignd.8", "DESCRIPTION", &[Try::Shell]),
+    ("docs/man/countersignd.8", "DESCRIPTION", &[Try::Shell, Try::Shell]),
     ("docs/man/countersignd.8", "EXAMPLES", &[Try::Shell, Try::Shell]),
     ("docs/man/pam_countersign.8", "EXAMPLES", &[CODE, Try::Sshd, CODE, Try::Shell, Try::Shell]),
 ];

@@ -31,6 +31,7 @@ mod good_guest;
 mod hostile_bus;
 mod hostile_input;
 mod imports;
+mod keeping;
 mod lessons;
 mod locks;
 mod logger;

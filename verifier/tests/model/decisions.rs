@@ -91,6 +91,7 @@ fn authenticator(id: u32, fields: (Option<u32>, Algorithm, u32, bool, [u8; 20]))
         created: WallTime(0),
         last_used: None,
         expires: None,
+        suspended: false,
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn authenticator(id: u32, parameters: Parameters, counter: u64) -> Au
         created: WallTime(0),
         last_used: None,
         expires: None,
+        suspended: false,
     }
 }
 
