@@ -49,7 +49,7 @@ pub enum KeySource {
     Created(PathBuf),
 }
 
-/// The keys at hand. The store says which of them is its own ([`KeyRing::find`]).
+/// The keys at hand. The store says which of them is its own (`KeyRing::find`).
 pub struct KeyRing(Vec<(MasterKey, Option<KeySource>)>);
 
 impl fmt::Debug for KeyRing {

@@ -1,7 +1,7 @@
 //! A new master key in the place of the old one while logins go on: every record is sealed and signed anew.
 //!
 //! The new key is durable as `master.key.next` before anything is sealed under it. One transaction makes it the store's
-//! key and the old one the previous; [`settle`] then moves the files. From there on whatever is written is under the new
+//! key and the old one the previous; `settle` then moves the files. From there on whatever is written is under the new
 //! key, and a walk comes to the rest. When nothing is left under the old key, it is removed. At every instant the store
 //! itself names the keys that it needs, and they are in the directory: a start after `kill -9` finds them
 //! ([`super::KeyRing`]) and goes on.
