@@ -205,7 +205,9 @@ impl Caller {
         for kind in &takes {
             body.push_value(self.value(&Signature::try_from(kind.as_str()).ok()?, 0)?);
         }
-        call.build(&body.build().ok()?).ok()
+        // Over the private socket no descriptor can be sent: the handshake does not offer it.
+        let message = call.build(&body.build().ok()?).ok()?;
+        (self.way == Way::Bus || message.header().unix_fds().is_none_or(|count| count == 0)).then_some(message)
     }
 
     /// A value of this type.

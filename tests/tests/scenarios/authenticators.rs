@@ -136,6 +136,7 @@ fn a_new_phone_gets_the_key_of_the_old_one_where_that_is_switched_on_and_both_wo
     host.logged(&[("event", "export"), ("outcome", "refused"), ("reason", "switched-off")])?;
     host.write("/etc/countersign/countersign.toml", "fail_delay = \"0s\"\n[admin]\nexport = true\n")?;
     host.daemon().reload()?;
+    host.logged(&[("event", "reload"), ("outcome", "granted")])?;
     let exported: Value = serde_json::from_str(&host.countersign(&export)?.success()?.stdout)?;
     assert_eq!(exported["uri"], phone.uri.as_str());
     let new = Enrolment { secret: exported["secret"].as_str().context("no secret")?.to_owned(), ..phone.clone() };

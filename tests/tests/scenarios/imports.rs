@@ -261,7 +261,7 @@ fn a_file_of_one_person_may_end_anywhere_hold_anything_and_be_anything() -> Resu
 }
 
 /// Accounts of the list that is broken off half-way.
-const MANY: usize = 12_000;
+const MANY: usize = 30_000;
 
 fn users_file() -> Result<String> {
     let mut users = String::new();
