@@ -3,7 +3,7 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -75,7 +75,10 @@ pub(super) fn log_in_during(
 
 /// The next code of a TOTP authenticator; and who has no recovery code left gets new ones.
 pub(super) fn next_round(host: &Host, guests: &mut [Person]) -> Result<()> {
-    host.advance(PERIOD)?;
+    // Into its first half: at its end a code that was spent in the step before would be too old a moment later, and be
+    // charged as a wrong one.
+    let into = Duration::from_secs(host.now().duration_since(UNIX_EPOCH)?.as_secs() % PERIOD.as_secs());
+    host.advance(if into < PERIOD / 2 { PERIOD } else { PERIOD - into })?;
     guests.iter_mut().try_for_each(|guest| guest.prepare(host))
 }
 
