@@ -47,6 +47,7 @@ impl Refusal<'_> {
             "not-own-account" => "nobody can claim to be it",
             "enrolment-busy" => "somebody is enrolling",
             "limit" => "too many logins are under way",
+            "unknown" => "the daemon does not say",
             other => return printable(other),
         }
         .to_owned()

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use dbus_api::{AccountFilter, AccountState, AdminProxy, BUS_NAME, Health, MAX_RECORDS, Origin, Supposition};
+use dbus_api::{
+    AccountFilter, AccountState, AdminProxy, BUS_NAME, Health, MAX_RECORDS, Origin, Rehearsed, Supposition,
+};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use zbus::{fdo::DBusProxy, names::BusName};
 
@@ -30,6 +32,8 @@ const LITTLE: u64 = 64 * 1024 * 1024;
 /// With less than this, the next logins may be refused.
 const HARDLY_ANY: u64 = 4 * 1024 * 1024;
 const RESTART: &str = "systemctl restart countersignd";
+/// The reason of a login of which the daemon says nothing.
+const UNKNOWN: &str = "unknown";
 
 /// What the daemon keeps of an account.
 #[derive(Clone, Copy, Debug)]
@@ -78,15 +82,17 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Who of these accounts would be refused at a service, and why; nobody where it does not say.
+    /// Who of these accounts would be refused at a service, or may be for all that the daemon says, and why. Nobody where
+    /// no daemon answers at all: that is told by itself.
     pub(super) async fn refused(&self, service: &str, accounts: &[&str]) -> Vec<(String, String)> {
         let Some(admin) = &self.admin else { return Vec::new() };
         let origin = Origin { service: Some(service.to_owned()), ..Origin::default() };
+        // They are few: where the name service lists thousands, or lists them slowly, nobody has to wait for the others.
+        let supposition = Supposition { each: Some(true), ..Supposition::default() };
         let mut refused = Vec::new();
         for some in accounts.chunks(MAX_RECORDS) {
-            let told = admin.rehearse(some, &origin, &Supposition::default()).await.unwrap_or_default();
-            let not_in = told.into_iter().filter(|one| !one.let_in);
-            refused.extend(not_in.map(|one| (one.account, one.reason.unwrap_or_default())));
+            let told = admin.rehearse(some, &origin, &supposition).await;
+            refused.extend(not_let_in(some, &told.unwrap_or_default()));
         }
         refused
     }
@@ -103,6 +109,16 @@ impl Daemon {
         let kept = self.accounts.as_ref().and_then(|accounts| accounts.get(account));
         kept.is_some_and(|kept| kept.authenticators > 0)
     }
+}
+
+/// Who of these is not said to be let in, and why. Whoever is not spoken of is not taken for one who is.
+fn not_let_in(accounts: &[&str], told: &[Rehearsed]) -> Vec<(String, String)> {
+    let reason = |account: &&str| match told.iter().find(|one| one.account == **account) {
+        Some(one) if one.let_in => None,
+        Some(one) => Some(one.reason.clone().unwrap_or_default()),
+        None => Some(UNKNOWN.to_owned()),
+    };
+    accounts.iter().filter_map(|account| Some(((*account).to_owned(), reason(account)?))).collect()
 }
 
 /// What is kept of the first accounts, and of these administrators.
@@ -278,4 +294,28 @@ fn peer(account: Option<u32>) -> Option<Finding> {
     }
     let finding = danger("socket-foreign", format!("uid {uid} listens at {place}")).at(&place);
     Some(finding.because("the module refuses to talk to it, so that nobody is let in").change(RESTART))
+}
+
+#[cfg(test)]
+mod tests {
+    use dbus_api::Rehearsed;
+
+    use super::not_let_in;
+
+    #[test]
+    fn whoever_the_daemon_does_not_speak_of_is_not_taken_for_let_in() {
+        let told = |account: &str, let_in, reason: Option<&str>| Rehearsed {
+            account: account.to_owned(),
+            let_in,
+            reason: reason.map(str::to_owned),
+            ..Rehearsed::default()
+        };
+        let answer = [told("alice", true, None), told("bob", false, Some("locked"))];
+        let refused = |name: &str, reason: &str| (name.to_owned(), reason.to_owned());
+        assert_eq!(
+            not_let_in(&["alice", "bob", "carol"], &answer),
+            [refused("bob", "locked"), refused("carol", "unknown")]
+        );
+        assert_eq!(not_let_in(&["alice"], &[]), [refused("alice", "unknown")], "it refused to answer");
+    }
 }
