@@ -197,9 +197,8 @@ impl Booted {
     ///
     /// # Errors
     /// oathtool failed.
-    pub fn code(&self, authenticator: &Enrolment, steps: u32) -> Result<String> {
-        let period = std::time::Duration::from_secs(authenticator.period);
-        authenticator.code_at(SystemTime::now() + period * steps)
+    pub fn code(&self, authenticator: &Enrolment, steps: i64) -> Result<String> {
+        authenticator.shown(SystemTime::now, steps)
     }
 
     /// Logs in with OpenSSH's client, the laptop's key, `password` and `code`, and runs `command`.

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// The codes of the look-ahead window, and one on each side.
 const LOOK_AHEAD: usize = 12;
+/// How long before a time step's end its code is not begun to be typed any more.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// A TOTP authenticator, as `countersign enroll --json` tells of it.
 #[derive(Clone, Debug)]
@@ -47,10 +49,25 @@ impl Enrolment {
         })
     }
 
-    /// The code that the authenticator shows at `time`.
-    pub(crate) fn code_at(&self, time: SystemTime) -> Result<String> {
-        let codes = self.codes_from(time, 0)?;
+    /// The code that the authenticator shows, `steps` time steps from now.
+    ///
+    /// Nobody types a code of which a moment is left: one that is typed in the next step teaches the daemon that the
+    /// authenticator is slow, and the code of the step after that one is then too far ahead of it.
+    pub(crate) fn shown(&self, now: impl Fn() -> SystemTime, steps: i64) -> Result<String> {
+        let left = self.left(now())?;
+        if steps <= 0 && left < MOMENT {
+            std::thread::sleep(left);
+        }
+        let distance = Duration::from_secs(self.period * steps.unsigned_abs());
+        let then = if steps < 0 { now().checked_sub(distance) } else { now().checked_add(distance) };
+        let codes = self.codes_from(then.context("a time out of range")?, 0)?;
         codes.into_iter().next().context("oathtool made no code")
+    }
+
+    /// How long the time step of `time` lasts from then on.
+    fn left(&self, time: SystemTime) -> Result<Duration> {
+        let into = time.duration_since(UNIX_EPOCH)?.as_nanos() % Duration::from_secs(self.period).as_nanos();
+        Ok(Duration::from_secs(self.period) - Duration::from_nanos(u64::try_from(into)?))
     }
 
     /// A code that no time step around `time` has.

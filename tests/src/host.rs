@@ -140,10 +140,7 @@ impl Host {
     /// # Errors
     /// oathtool failed.
     pub fn code(&self, authenticator: &Enrolment, steps: i64) -> Result<String> {
-        let distance = Duration::from_secs(authenticator.period * steps.unsigned_abs());
-        let now = self.now();
-        let then = if steps < 0 { now.checked_sub(distance) } else { now.checked_add(distance) };
-        authenticator.code_at(then.context("a time out of range")?)
+        authenticator.shown(|| self.now(), steps)
     }
 
     /// The wrong codes in a row that are charged to `user`.

@@ -93,13 +93,13 @@ fn the_nights_on_which_the_clocks_change_leave_out_an_hour_of_a_span_or_play_it_
     let mut changes = [(next_change(&host, 3)?, true), (next_change(&host, 10)?, false)];
     changes.sort_unstable();
     for (change, forward) in changes {
-        // Minutes from the change, 02:00 or 03:00 by the clock on the wall before it.
+        // Minutes from the change, 02:00 or 03:00 by the clock on the wall before it: no two alike, for time goes on.
         let plan: &[(&str, i64, bool)] = if forward {
             &[
                 ("around", -6, false),
                 ("around", -4, true),
+                ("sunday", -2, true),
                 ("within", -1, false),
-                ("sunday", -1, true),
                 ("within", 1, false),
                 ("around", 4, true),
                 ("around", 6, false),
