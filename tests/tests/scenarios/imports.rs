@@ -317,7 +317,7 @@ fn whoever_is_killed_half_way_tool_or_daemon_the_next_run_completes_it() -> Resu
 
 #[test]
 fn a_full_disk_or_a_missing_daemon_ends_an_import_that_is_completed_later() -> Result<()> {
-    let host = Host::build().user("alice", "correct horse").state_on_a_disk().start()?;
+    let host = Host::build().user("alice", "correct horse").state_on_a_disk().disk_size("64M").start()?;
     host.write(FILE, &users_file()?)?;
     host.run(&["chmod", "0600", FILE])?.success()?;
     host.run(&["sh", "-c", "cat /dev/zero >/var/lib/countersign/ballast 2>/dev/null; sync"])?;
