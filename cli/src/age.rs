@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 
+use base64ct::{Base64Unpadded as Base64, Encoding as _};
 use chacha20poly1305::{
     ChaCha20Poly1305, Key, KeyInit as _, Nonce,
     aead::{Aead as _, AeadInOut as _},
@@ -80,10 +81,14 @@ impl<W: Write> Writer<W> {
         let wrapping =
             derive(passphrase, &salt, work).ok_or_else(|| io::Error::other("the passphrase cannot be used"))?;
         let body = cipher(&wrapping).encrypt(&Nonce::default(), file_key.as_slice()).map_err(|_| unsealed())?;
-        let header = format!("{VERSION}-> scrypt {} {work}\n{}\n---", encode(&salt), encode(&body));
+        let header = format!(
+            "{VERSION}-> scrypt {} {work}\n{}\n---",
+            Base64::encode_string(&salt),
+            Base64::encode_string(&body)
+        );
         let mac = authenticate(&file_key, header.as_bytes()).ok_or_else(unsealed)?;
         let stream = Stream::new(&file_key, &nonce).ok_or_else(unsealed)?;
-        out.write_all(format!("{header} {}\n", encode(&mac)).as_bytes())?;
+        out.write_all(format!("{header} {}\n", Base64::encode_string(&mac)).as_bytes())?;
         out.write_all(&nonce)?;
         // Room for the tag too: a buffer that grew would leave a copy of what was in it.
         Ok(Self { out, stream, chunk: Zeroizing::new(Vec::with_capacity(CHUNK + TAG)) })
@@ -353,34 +358,10 @@ fn unsealed() -> io::Error {
     io::Error::other("sealing failed")
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Base64 without padding (RFC 4648, section 4).
-fn encode(bytes: &[u8]) -> String {
-    let group = |group: &[u8]| {
-        let bits =
-            group.iter().enumerate().fold(0_u32, |bits, (index, byte)| bits | u32::from(*byte) << (16 - 8 * index));
-        let digits = (0..=group.len()).map(move |index| (bits >> (18 - 6 * index)) & 0x3f);
-        digits.filter_map(|digit| ALPHABET.get(digit as usize).copied().map(char::from)).collect::<String>()
-    };
-    bytes.chunks(3).map(group).collect()
-}
-
-/// So many bytes of canonical base64.
+/// So many bytes, written as they must be: no padding, no line break, no bit too many.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let (mut bits, mut count) = (0_u32, 0);
-    let mut bytes = Vec::with_capacity(N);
-    for digit in text.bytes() {
-        let digit = u32::try_from(ALPHABET.iter().position(|known| *known == digit)?).ok()?;
-        bits = (bits << 6 | digit) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from((bits >> count) & 0xff).ok()?);
-        }
-    }
-    let decoded: [u8; N] = bytes.try_into().ok()?;
-    (encode(&decoded) == text).then_some(decoded)
+    let mut bytes = [0; N];
+    (Base64::decode(text, &mut bytes).ok()?.len() == N).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -446,7 +427,12 @@ mod tests {
     #[test]
     fn a_costly_or_foreign_file_is_refused_before_anything_is_computed() {
         let header = |work: &str| {
-            format!("{VERSION}-> scrypt {} {work}\n{}\n--- {}\n", encode(&[1; 16]), encode(&[2; 32]), encode(&[3; 32]))
+            format!(
+                "{VERSION}-> scrypt {} {work}\n{}\n--- {}\n",
+                Base64::encode_string(&[1; 16]),
+                Base64::encode_string(&[2; 32]),
+                Base64::encode_string(&[3; 32])
+            )
         };
         let refused = |text: &str| Reader::begin(text.as_bytes(), "x").unwrap().err().unwrap();
         assert_eq!(refused(&header("21")), Trouble::TooCostly);
@@ -527,7 +513,7 @@ mod tests {
     #[test]
     fn base64_is_that_of_rfc_4648_and_only_the_canonical_one() {
         for (bytes, text) in [("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(encode(bytes.as_bytes()), text);
+            assert_eq!(Base64::encode_string(bytes.as_bytes()), text);
         }
         assert_eq!(decode::<1>("Zg"), Some(*b"f"));
         assert_eq!(
