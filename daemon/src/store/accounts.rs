@@ -6,7 +6,7 @@ use verifier::{Remembered, Secret, StoredScratchCode};
 use super::attached::{self, Table};
 use super::row::{AccountRow, AuthenticatorRow, RecoveryRow, Signatures};
 use super::seal::{Keys, Mac};
-use super::sqlite::Trouble;
+use super::session::Trouble;
 use super::{Record, StoreError};
 use crate::notice::Notice;
 

@@ -13,7 +13,7 @@ use verifier::{
 use super::accounts::Accounts;
 use super::key::MasterKey;
 use super::seal::{self, Keys};
-use super::sqlite::Trouble;
+use super::session::Trouble;
 use super::trail::Trail;
 use super::{Record, StoreError, schema};
 use crate::audit::chain::{AuditKey, Check};

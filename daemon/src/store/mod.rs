@@ -21,6 +21,7 @@ pub mod rotation;
 mod row;
 mod schema;
 pub(crate) mod seal;
+mod session;
 mod sqlite;
 pub mod still;
 mod trail;
@@ -40,7 +41,7 @@ use verifier::{Account, RecoveryKey, WallTime};
 use crate::audit::chain::Check;
 use crate::audit::{AuditRecord, ChainReport, Event, Kind, Outcome, Syslog, Witness};
 use crate::notice::{LastFailure, Notice};
-use sqlite::{Session, Trouble};
+use session::{Session, Trouble};
 use writer::{Job, Queue, Writer};
 
 pub use error::StoreError;

@@ -16,7 +16,8 @@ use verifier::{Account, Moving, Now};
 use zeroize::Zeroizing;
 
 use super::key::{self, FILE, KeyError, KeyRing, MasterKey, NEXT};
-use super::sqlite::{self, Session, Trouble, Vault};
+use super::session::{Session, Trouble};
+use super::sqlite::{self, Vault};
 use super::{DATABASE, Record, StoreError, Urgency, renewal, rotation};
 use crate::audit::{Event, Kind, Outcome};
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, named_params
 use subtle::ConstantTimeEq;
 use verifier::WallTime;
 
-use super::sqlite::Trouble;
+use super::session::Trouble;
 use super::{AuditSearch, StoreError};
 use crate::audit::chain::{AuditKey, AuditRecord, Check, Columns, End, compare};
 use crate::audit::{Break, ChainMark, ChainReport, Event, Witness};
