@@ -15,7 +15,7 @@ use crate::store::rotation::Walked;
 use crate::store::{KeySource, RotationError, StoreError};
 
 /// How long a rotation waits that the store stopped, before it is tried again.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(10);
 
 /// How far the rotation under way has come.
 #[derive(Debug, Default)]

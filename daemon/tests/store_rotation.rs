@@ -131,6 +131,29 @@ async fn decisions_go_on_before_behind_and_under_the_walk() {
 }
 
 #[tokio::test]
+async fn a_rotation_does_not_end_before_the_new_key_has_its_place() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    people(&store, 3).await;
+    begin(&store).await;
+    // As a disk that failed between the two left it: the new key has its first name, the old one the file's.
+    let (file, next, previous) =
+        (scratch.state().join(KEY), scratch.state().join(NEXT), scratch.state().join(PREVIOUS));
+    let new = key(&scratch, KEY).unwrap();
+    fs::rename(&file, scratch.state().join("aside")).unwrap();
+    fs::hard_link(&previous, &file).unwrap();
+    assert!(store.reseal_some(None).await.unwrap().last.is_some());
+    let refused = store.end_rotation(told()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Unavailable(why) if why.contains("master key")), "{refused}");
+    assert!(store.key_in_use().previous.is_some() && previous.exists());
+    fs::rename(scratch.state().join("aside"), &next).unwrap();
+    finish(&store).await;
+    assert_eq!((key(&scratch, KEY), key(&scratch, NEXT), key(&scratch, PREVIOUS)), (Some(new), None, None));
+    store.close().await;
+    Store::open(scratch.state(), KeyRing::load(None, scratch.state()).unwrap().0, scratch.syslog.clone()).unwrap();
+}
+
+#[tokio::test]
 async fn a_second_rotation_is_refused_while_one_is_under_way_and_done_after_it() {
     let scratch = Scratch::new();
     let store = scratch.open();

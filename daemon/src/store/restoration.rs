@@ -156,7 +156,11 @@ fn restore_by(
     here.leave()?;
     // The key first: without a store a key opens nothing, and beside the old store it is one that is passed over.
     let file = state.join(FILE);
-    let path = if fs::symlink_metadata(&file).is_ok() { state.join(NEXT) } else { file };
+    let path = match fs::symlink_metadata(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file,
+        Err(error) => return Err(at(&file)(error)),
+        Ok(_) => state.join(NEXT),
+    };
     key::write(state, &path, &MasterKey::from_bytes(&key)).map_err(at(&path))?;
     fs::rename(&database, &place).map_err(at(&place))?;
     File::open(state).and_then(|directory| directory.sync_all()).map_err(at(state))?;
@@ -178,7 +182,11 @@ impl Here {
         }
         let opened = KeyRing::load(credentials, state).map_err(RestoreError::from);
         match opened.and_then(|(ring, _)| Ok(sqlite::open(state, &ring)?)) {
-            Ok(store) if manner.replace || renewal::count(&store.0)? == 0 => Ok(here(Some(store))),
+            Ok(store) if manner.replace || renewal::count(&store.0)? == 0 => {
+                // The restored key is about to take a name that an interrupted rotation may still need.
+                rotation::settle(state, &store.1)?;
+                Ok(here(Some(store)))
+            }
             Ok(_) => Err(RestoreError::Kept),
             // One that is damaged, or whose key is lost, is what a restore is for.
             Err(_) if manner.replace => Ok(here(None)),

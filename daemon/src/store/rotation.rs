@@ -13,7 +13,7 @@ use std::path::Path;
 use rusqlite::OptionalExtension;
 
 use super::home::MachineId;
-use super::key::{self, FILE, KeySource, MasterKey, NEXT, PREVIOUS};
+use super::key::{self, FILE, KeyError, KeySource, MasterKey, NEXT, PREVIOUS};
 use super::seal::{KeyId, Keys, Mac, Sealed};
 use super::session::{Session, Trouble};
 use super::sqlite::Vault;
@@ -131,9 +131,11 @@ impl Store {
     pub async fn end_rotation(&self, event: Event) -> Result<(), StoreError> {
         let state = self.handle.state.clone();
         let ended = self.ask("", Urgency::Background, move |session| {
-            // The file's key is the store's own since the files were settled.
-            let Ok(key) = MasterKey::read_file(&state.join(FILE)) else {
-                return Err(StoreError::Unavailable("the new master key cannot be read again".to_owned()).into());
+            // Where the disk failed after the beginning, the new key does not have its place yet.
+            move_files(&state, session.keys(), session.previous(), false)?;
+            let key = MasterKey::read_file(&state.join(FILE)).ok();
+            let Some(key) = key.filter(|key| Keys::derive(key).is_ok_and(|keys| keys.id == session.keys().id)) else {
+                return Err(StoreError::Unavailable(format!("{FILE} does not hold the new master key")).into());
             };
             session.connection().execute("UPDATE store SET previous_key_id = NULL", [])?;
             session.append(event)?;
@@ -164,38 +166,49 @@ impl Store {
 
 /// Moves the keys' files to where the store's own names for its keys say that they belong. Safe to do again at any time.
 pub(super) fn settle(state: &Path, vault: &Vault) -> Result<(), StoreError> {
-    let settle = || -> io::Result<()> {
+    let elsewhere = matches!(vault.source, Some(KeySource::Credential(_)));
+    move_files(state, &vault.keys, vault.previous.as_ref(), elsewhere)
+}
+
+/// The same for the store's own key and the former one, if there is one; the own one may have a place `elsewhere`.
+///
+/// A file that cannot be read just now may hold a key that is needed: then nothing is moved, and nothing removed.
+fn move_files(state: &Path, own: &Keys, former: Option<&Keys>, elsewhere: bool) -> Result<(), StoreError> {
+    let moved = || -> io::Result<()> {
         let (file, next, previous) = (state.join(FILE), state.join(NEXT), state.join(PREVIOUS));
-        let is = |path: &Path, keys: &Keys| name_of(path).is_some_and(|id| id == keys.id);
-        if is(&next, &vault.keys) {
+        let holds = |path: &Path, keys: &Keys| Ok::<_, io::Error>(name_of(path)? == Some(keys.id));
+        if holds(&next, own)? {
             // The old key keeps a name of its own before the new one takes its place.
-            if vault.previous.as_ref().is_some_and(|keys| is(&file, keys)) && !previous.exists() {
+            if let Some(former) = former
+                && holds(&file, former)?
+                && !holds(&previous, former)?
+            {
+                remove(&previous)?;
                 fs::hard_link(&file, &previous)?;
                 sync(state)?;
             }
             fs::rename(&next, &file)?;
             sync(state)?;
         }
-        let gone = |path: &Path| match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            removed => Ok(removed.is_ok()),
-        };
-        let mut changed = gone(&next)?;
-        if vault.previous.is_none() {
-            changed |= gone(&previous)?;
+        if !elsewhere && !holds(&file, own)? {
+            return Ok(());
+        }
+        let mut changed = remove(&next)?;
+        if former.is_none() {
+            changed |= remove(&previous)?;
         }
         if changed { sync(state) } else { Ok(()) }
     };
-    settle().map_err(|error| StoreError::Unavailable(format!("the files of the master key: {error}")))
+    moved().map_err(|error| StoreError::Unavailable(format!("the files of the master key: {error}")))
 }
 
 /// Makes the new key durable beside the old one.
 fn make_next(state: &Path, current: KeyId) -> io::Result<MasterKey> {
     let next = state.join(NEXT);
-    if name_of(&next) == Some(current) {
+    if name_of(&next)? == Some(current) {
         return Err(io::Error::other(format!("{} holds the store's own key; restart the daemon", next.display())));
     }
-    if name_of(&state.join(FILE)) != Some(current) {
+    if name_of(&state.join(FILE))? != Some(current) {
         return Err(io::Error::other(format!("{FILE} is not the store's key; restart the daemon")));
     }
     key::make(state, &next)
@@ -232,9 +245,20 @@ fn begin(session: &mut Session<'_>, key: MasterKey, machine: Option<MachineId>, 
 }
 
 /// The name of the key in this file, if it is one.
-fn name_of(path: &Path) -> Option<KeyId> {
-    let key = MasterKey::read_file(path).ok()?;
-    Keys::derive(&key).ok().map(|keys| keys.id)
+fn name_of(path: &Path) -> io::Result<Option<KeyId>> {
+    match MasterKey::read_file(path) {
+        Ok(key) => Keys::derive(&key).map(|keys| Some(keys.id)).map_err(io::Error::other),
+        Err(KeyError::Io { source, .. }) if source.kind() != io::ErrorKind::NotFound => Err(source),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether there was such a file.
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        removed => Ok(removed.is_ok()),
+    }
 }
 
 fn sync(state: &Path) -> io::Result<()> {
@@ -250,6 +274,58 @@ mod tests {
 
     use super::super::{Record, Syslog};
     use super::*;
+
+    /// A state directory, and the old and the new key written there under these names.
+    fn keys_in(old: &str, new: &str) -> (tempfile::TempDir, Keys, Keys) {
+        let state = tempfile::tempdir().unwrap();
+        let made =
+            [old, new].map(|name| Keys::derive(&key::make(state.path(), &state.path().join(name)).unwrap()).unwrap());
+        let [old, new] = made;
+        (state, old, new)
+    }
+
+    fn names(state: &Path) -> [Option<KeyId>; 3] {
+        [FILE, NEXT, PREVIOUS].map(|name| name_of(&state.join(name)).unwrap())
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_for_a_moment_is_neither_removed_nor_overwritten() {
+        let (state, old, new) = keys_in(FILE, "aside");
+        let [file, next, aside] = [FILE, NEXT, "aside"].map(|name| state.path().join(name));
+        // Opening a symbolic link fails here as it does on a bad disk or without descriptors: with an error that says
+        // nothing of what is behind it.
+        std::os::unix::fs::symlink("aside", &next).unwrap();
+        move_files(state.path(), &new, Some(&old), false).unwrap_err();
+        assert!(next.is_symlink() && name_of(&file).unwrap() == Some(old.id));
+        fs::rename(&aside, &next).unwrap();
+        fs::rename(&file, &aside).unwrap();
+        std::os::unix::fs::symlink("aside", &file).unwrap();
+        move_files(state.path(), &new, Some(&old), false).unwrap_err();
+        assert!(file.is_symlink() && name_of(&next).unwrap() == Some(new.id));
+        fs::rename(&aside, &file).unwrap();
+        move_files(state.path(), &new, Some(&old), false).unwrap();
+        assert_eq!(names(state.path()), [Some(new.id), None, Some(old.id)]);
+        move_files(state.path(), &new, None, false).unwrap();
+        assert_eq!(names(state.path()), [Some(new.id), None, None]);
+    }
+
+    #[test]
+    fn what_an_earlier_rotation_left_gives_way_to_the_key_that_is_needed() {
+        let (state, old, new) = keys_in(FILE, NEXT);
+        key::make(state.path(), &state.path().join(PREVIOUS)).unwrap();
+        move_files(state.path(), &new, Some(&old), false).unwrap();
+        assert_eq!(names(state.path()), [Some(new.id), None, Some(old.id)]);
+    }
+
+    #[test]
+    fn where_no_file_holds_the_stores_key_no_key_is_removed_unless_it_is_a_credential() {
+        let (state, old, new) = keys_in(NEXT, PREVIOUS);
+        let own = Keys::derive(&MasterKey::from_bytes(&[1; 32])).unwrap();
+        move_files(state.path(), &own, None, false).unwrap();
+        assert_eq!(names(state.path()), [None, Some(old.id), Some(new.id)]);
+        move_files(state.path(), &own, None, true).unwrap();
+        assert_eq!(names(state.path()), [None, None, None]);
+    }
 
     #[tokio::test]
     async fn a_record_that_was_sealed_anew_is_loaded_anew_by_the_reply_to_an_older_question() {
