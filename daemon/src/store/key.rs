@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::seal::{KeyId, Keys};
-use super::{DATABASE, StoreError, seal};
+use super::{DATABASE, StoreError, files, seal};
 
 /// The name of the systemd credential (systemd.exec(5), `LoadCredentialEncrypted=`).
 pub const CREDENTIAL: &str = "countersign.key";
@@ -201,9 +201,9 @@ impl MasterKey {
 
     fn first(state: &Path, path: PathBuf) -> Result<(Self, KeySource), KeyError> {
         let store = state.join(DATABASE);
-        match fs::symlink_metadata(&store) {
-            Ok(_) => return Err(KeyError::Lost { store, key: path }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        match files::is_there(&store) {
+            Ok(true) => return Err(KeyError::Lost { store, key: path }),
+            Ok(false) => {}
             Err(source) => return Err(KeyError::Io { path: store, what: "make", source }),
         }
         match make(state, &path) {
@@ -268,13 +268,10 @@ pub(super) fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
 /// Writes a key so that it is durable and nobody else's to read.
 pub(super) fn write(state: &Path, path: &Path, key: &MasterKey) -> io::Result<()> {
     let temporary = state.join(format!(".{FILE}.new"));
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    files::remove(&temporary)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
     file.write_all(key.bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    File::open(state)?.sync_all()
+    files::sync(state)
 }

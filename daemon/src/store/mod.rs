@@ -9,6 +9,7 @@ mod attached;
 mod decoy;
 pub(crate) mod encoding;
 mod error;
+mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod home;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::key::{self, FILE, KeyError, KeyRing, MasterKey, NEXT};
 use super::session::{Session, Trouble};
 use super::sqlite::{self, Vault};
-use super::{DATABASE, Record, StoreError, Urgency, renewal, rotation};
+use super::{DATABASE, Record, StoreError, Urgency, files, renewal, rotation};
 use crate::audit::{Event, Kind, Outcome};
 
 /// The folder in the state directory in which the store is put right.
@@ -156,14 +156,10 @@ fn restore_by(
     here.leave()?;
     // The key first: without a store a key opens nothing, and beside the old store it is one that is passed over.
     let file = state.join(FILE);
-    let path = match fs::symlink_metadata(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => file,
-        Err(error) => return Err(at(&file)(error)),
-        Ok(_) => state.join(NEXT),
-    };
+    let path = if files::is_there(&file).map_err(at(&file))? { state.join(NEXT) } else { file };
     key::write(state, &path, &MasterKey::from_bytes(&key)).map_err(at(&path))?;
     fs::rename(&database, &place).map_err(at(&place))?;
-    File::open(state).and_then(|directory| directory.sync_all()).map_err(at(state))?;
+    files::sync(state).map_err(at(state))?;
     rotation::settle(state, &vault)?;
     Ok(restored)
 }
@@ -177,7 +173,8 @@ struct Here {
 impl Here {
     fn look(state: &Path, credentials: Option<&Path>, manner: Manner) -> Result<Self, RestoreError> {
         let here = |store| Self { state: state.to_owned(), store };
-        if fs::symlink_metadata(state.join(DATABASE)).is_err() {
+        let database = state.join(DATABASE);
+        if !files::is_there(&database).map_err(at(&database))? {
             return Ok(here(None));
         }
         let opened = KeyRing::load(credentials, state).map_err(RestoreError::from);
@@ -202,10 +199,7 @@ impl Here {
         }
         for name in [format!("{DATABASE}-wal"), format!("{DATABASE}-shm")] {
             let path = self.state.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
-                _ => {}
-            }
+            files::remove(&path).map_err(at(&path))?;
         }
         Ok(())
     }

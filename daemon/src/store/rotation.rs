@@ -6,12 +6,13 @@
 //! itself names the keys that it needs, and they are in the directory: a start after `kill -9` finds them
 //! ([`super::KeyRing`]) and goes on.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use rusqlite::OptionalExtension;
 
+use super::files::{remove, sync};
 use super::home::MachineId;
 use super::key::{self, FILE, KeyError, KeySource, MasterKey, NEXT, PREVIOUS};
 use super::seal::{KeyId, Keys, Mac, Sealed};
@@ -251,18 +252,6 @@ fn name_of(path: &Path) -> io::Result<Option<KeyId>> {
         Err(KeyError::Io { source, .. }) if source.kind() != io::ErrorKind::NotFound => Err(source),
         Err(_) => Ok(None),
     }
-}
-
-/// Whether there was such a file.
-fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        removed => Ok(removed.is_ok()),
-    }
-}
-
-fn sync(state: &Path) -> io::Result<()> {
-    File::open(state)?.sync_all()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::key::{KeyRing, KeySource};
 use super::schema;
 use super::seal::{self, Keys, Sealed, SecretBytes};
 use super::trail::{Trail, is_type};
-use super::{DATABASE, LOCK, StoreError};
+use super::{DATABASE, LOCK, StoreError, files};
 use crate::audit::chain::AuditKey;
 
 /// Pages in the write-ahead log after which SQLite writes them into the database: its own default.
@@ -158,10 +158,7 @@ fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
         |error: io::Error| StoreError::Unavailable(format!("{}: cannot make it: {error}", path.display()));
     let temporary = state.join(format!(".{DATABASE}.new"));
     for leftover in [temporary.clone(), state.join(format!(".{DATABASE}.new-journal"))] {
-        match fs::remove_file(leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(error)),
-            _ => {}
-        }
+        files::remove(&leftover).map_err(unavailable)?;
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(unavailable)?;
     let connection = connect(&temporary)?;
@@ -182,7 +179,7 @@ fn make(state: &Path, path: &Path, keys: &Keys) -> Result<(), StoreError> {
     connection.close().map_err(|(_, error)| error)?;
     file.sync_all().map_err(unavailable)?;
     fs::rename(&temporary, path).map_err(unavailable)?;
-    File::open(state).and_then(|directory| directory.sync_all()).map_err(unavailable)
+    files::sync(state).map_err(unavailable)
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
