@@ -86,7 +86,7 @@ pub(crate) async fn status(arguments: &cli::KeyStatus, bus: Option<&str>, output
         printable(previous)
     ))?;
     if status.stopped == Some(true) {
-        output.say("The store stopped it; it is tried again every 30 s. See why: journalctl -u countersignd")?;
+        output.say("The store stopped it; it is tried again every 10 s. See why: journalctl -u countersignd")?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ async fn wait(admin: &AdminProxy<'static>) -> Result<KeyStatus, Failure> {
             return Ok(status);
         }
         if status.stopped == Some(true) {
-            return Err(Failure::refused("the store stopped the rotation; the daemon tries again every 30 s")
+            return Err(Failure::refused("the store stopped the rotation; the daemon tries again every 10 s")
                 .with_help("Nothing is lost, and logins go on. See why: journalctl -u countersignd"));
         }
         show(&status);
