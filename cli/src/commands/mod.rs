@@ -16,6 +16,7 @@ mod import;
 mod key;
 mod list;
 mod manual;
+mod offline;
 mod outcome;
 mod pam;
 mod prune;

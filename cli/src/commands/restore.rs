@@ -13,7 +13,10 @@ use nix::unistd::geteuid;
 use crate::{
     age::Reader,
     cli::Restore,
-    commands::key::{credential, is_managed, program, said, systemctl},
+    commands::{
+        key::credential,
+        offline::{self, program, said},
+    },
     failure::Failure,
     host::{Host, Ran, files::STATE},
     output::Output,
@@ -72,19 +75,19 @@ async fn ask(output: &Output) -> Result<(), Failure> {
 /// Stops the daemon, lets its program take the state from the backup, and starts it again; returns what the program says
 /// of the authenticators.
 async fn restore(host: &Host, arguments: &Restore, reader: Reader<BufReader<File>>) -> Result<String, Failure> {
-    // systemd's socket stays: whoever logs in meanwhile waits. It would start the daemon again before the state is ours,
-    // so whoever takes it waits for it first.
-    let runs = systemctl(host, "is-active")?.done;
-    let program = Program::start(arguments, is_managed(host)).map_err(cannot_run)?;
-    if runs && program.waits && !systemctl(host, "stop")?.done {
+    // systemd's socket would start the daemon again before the state is ours, so whoever takes it waits for it first.
+    let runs = offline::runs(host)?;
+    let program = Program::start(arguments, offline::is_managed(host)).map_err(cannot_run)?;
+    if runs
+        && program.waits
+        && let Err(failure) = offline::stop(host)
+    {
         program.end();
-        return Err(Failure::refused("the daemon does not stop; nothing was changed"));
+        return Err(failure);
     }
     let restored = program.take(arguments, reader).await;
-    if runs && !systemctl(host, "start")?.done {
-        return Err(
-            Failure::refused("the daemon does not start again").with_help("See why: journalctl -u countersignd")
-        );
+    if runs {
+        offline::start_again(host).await?;
     }
     restored
 }
