@@ -35,8 +35,10 @@ fn table() -> BTreeMap<String, [String; 4]> {
 /// The members that the docs say an action lets through.
 fn let_through_by(action: &str) -> BTreeSet<String> {
     let page = std::fs::read_to_string(shipped("docs/dbus/callers.md")).unwrap();
-    let line = page.lines().find(|line| line.starts_with(&format!("- `{action}`: "))).unwrap();
-    let names = line.split('`').filter(|word| word.chars().all(|letter| letter.is_ascii_alphabetic()));
+    let mut lines = page.lines().skip_while(|line| !line.starts_with(&format!("- `{action}`: ")));
+    let first = lines.next().unwrap();
+    let item: String = [first].into_iter().chain(lines.take_while(|line| line.starts_with("  "))).collect();
+    let names = item.split('`').filter(|word| word.chars().all(|letter| letter.is_ascii_alphabetic()));
     names.filter(|name| !name.is_empty()).map(|name| format!("Admin.{name}")).collect()
 }
 

@@ -170,7 +170,7 @@ fn a_restore_while_people_log_in_is_not_disturbed_and_none_of_them_is_lost() {
         });
         assert!(used > 0);
         for outcome in restored {
-            outcome.success().unwrap();
+            assert!(outcome.succeeded(), "{outcome}\n{}", machine.shell("journalctl -o short-monotonic").unwrap());
         }
         // What was accepted while it was restored was taken over.
         for code in codes[..used].iter().rev().take(2) {
