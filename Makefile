@@ -30,7 +30,7 @@ NATIVE := $(abspath $(TARGET))/native
 
 .PHONY: help deps build install uninstall deb rpm lint test test-all test-fast test-units test-scenarios test-packages \
     test-reproducible torture demo clean
-.PHONY: bench bench-deps bench-profile fuzz fuzz-short coverage mutants
+.PHONY: histories planted bench bench-deps bench-profile fuzz fuzz-short coverage mutants
 
 help: ## What can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,8 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	@packaging/dev/planted --check
+	@packaging/dev/mutants --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 	    $(CARGO) deny --all-features check licenses bans sources; \
 	else \
@@ -74,7 +76,9 @@ lint: ## Formatting, clippy, documentation, licences; nothing may be left to say
 test: deps lint build test-units test-scenarios test-packages fuzz-short ## All tiers: what CI runs
 	@echo "All tiers passed: rules, daemon, module and tool; scenarios on scratch hosts; packages on a booted Debian; fuzzing."
 
-test-all: test test-reproducible ## The same, and the packages on Debian 13 and sid, and built twice
+# An import of so many accounts.
+test-all: export SCENARIO_ACCOUNTS = 100000
+test-all: test test-reproducible histories planted ## The same, 10,000 histories, planted mistakes, and the packages on Debian 13 and sid, and built twice
 	$(MAKE) test-packages COUNTERSIGN_SUITES="trixie sid"
 
 test-fast: ## The tiers that need no scratch host, for every save
@@ -103,10 +107,19 @@ test-packages: deb rpm
 test-reproducible: deb
 	@packaging/dev/reproduce "$(PACKAGES)"
 
-# 200 rounds, or as many as begin within SECONDS; SEED plays a plan again.
-torture: deps build ## kill -9 at random under load; SECONDS=600 for longer, SEED=N for the same plan
+# Every case, or as many as fit into SECONDS; SEED plays the cases of an earlier run, PLAN one plan (docs/testing.md).
+torture: deps build ## Break everything around the daemon (SECONDS=600, SEED=N, PLAN=NAME)
 	@$(if $(SEED),SCENARIO_SEED=$(SEED)) $(CARGO) run --locked --release --quiet -p scenarios --bin torture -- \
-	    $(if $(SECONDS),--seconds $(SECONDS),--rounds 200)
+	    $(if $(PLAN),--plan $(PLAN)) $(if $(SECONDS),--seconds $(SECONDS),--whole)
+
+# Some hundred of them, and one kill, are part of `make test`.
+histories: deps ## Accounts' histories beside a plain reference, and every order of two logins and two kills (HISTORIES=N, SEED=N)
+	COUNTERSIGN_HISTORIES=$(or $(HISTORIES),10000) COUNTERSIGN_KILLS=2 $(if $(SEED),COUNTERSIGN_SEED=$(SEED)) \
+	    $(CARGO) test --locked --release --workspace --exclude pam-module --test histories -- --nocapture
+
+# Whether they still apply is part of `make lint`.
+planted: deps build ## Plant mistakes in the daemon and the module; torture must find each by its name (PLANTED=name)
+	@packaging/dev/planted "$(STAGE)" "$(abspath $(TARGET))/release/torture" "$(abspath $(TARGET))/planted" $(PLANTED)
 
 demo: deps build ## Countersign at work on a scratch host, told as a story; leaves nothing behind
 	@$(CARGO) run --locked --release --quiet -p scenarios --bin demo
@@ -125,7 +138,7 @@ bench-deps:
 
 # How long each fuzz target runs, in seconds; two run at a time.
 FUZZ_SECONDS ?= 600
-FUZZ_SHORT_SECONDS ?= 5
+FUZZ_SHORT_SECONDS ?= 10
 
 fuzz: deps ## Fuzz every target long (FUZZ_SECONDS, SANITIZER=address, FUZZ_TARGETS)
 	@fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
@@ -134,7 +147,7 @@ fuzz-short: ## Fuzz every target for some seconds: part of make test
 	@echo "== Tier 6: fuzzing, $(FUZZ_SHORT_SECONDS) s a target"
 	@fuzz/run $(FUZZ_SHORT_SECONDS)
 
-coverage: ## Which lines of the rules the tests run: at least 98 %; pages in target/coverage
+coverage: ## Which lines of the rules the tests run: at least 98 %, and every branch of throttling and reuse; pages in target/coverage
 	@packaging/dev/install-dependencies llvm-19
 	@packaging/dev/coverage "$(abspath $(TARGET))/coverage"
 

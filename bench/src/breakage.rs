@@ -1,14 +1,19 @@
 //! What becomes of codes when logins race, processes are killed and the power fails: how often a code lets in twice, right
 //! codes are refused, failures are forgotten, and whether anybody still gets in afterwards.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use scenarios::{Host, HostBuilder, PAM_SUCCESS};
 use serde::Serialize;
 
 use crate::{
-    contestant::{self, Contestant, Disk},
+    contestant::{self, Contestant},
     load::{self, Run, Workers},
     population::{Account, Codes, Kind, Ledger, Login},
 };
@@ -18,8 +23,9 @@ const RIVALS: u32 = 32;
 /// Accounts that log in at one instant, each with its own right code.
 const TOGETHER: u32 = 32;
 
-/// Those that check codes and keep state.
-pub const PLAYERS: [Contestant; 3] = [Contestant::Countersign, Contestant::GoogleAuthenticator, Contestant::Oath];
+/// Those that keep state. pam_faillock checks no code: with it only failures are counted, and logins killed.
+pub const PLAYERS: [Contestant; 4] =
+    [Contestant::Countersign, Contestant::GoogleAuthenticator, Contestant::Oath, Contestant::Faillock];
 
 /// What one contestant came to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -46,6 +52,8 @@ pub struct Breakage {
     pub replayed_after_power_cut: u32,
     /// Rounds in which nobody got in after a power cut, not even with a code that was never used.
     pub locked_out_by_power_cut: u32,
+    /// Rounds in which a wrong code that was answered is not counted after a power cut; none where none are counted.
+    pub forgotten_by_power_cut: Option<u32>,
     /// Rounds with a power cut.
     pub power_cuts: u32,
 }
@@ -60,20 +68,21 @@ struct Fresh<'a> {
 ///
 /// # Errors
 /// The host does not work.
-pub fn play(host: &Host, disk: &Disk, first: u32, rounds: u32) -> Result<BTreeMap<Contestant, Breakage>> {
+pub fn play(host: &Host, first: u32, rounds: u32) -> Result<BTreeMap<Contestant, Breakage>> {
     let mut found = BTreeMap::new();
     for contestant in PLAYERS {
         let mut fresh = Fresh { host, next: first };
         let mut breakage = Breakage { rounds, ..Breakage::default() };
         for _ in 0..rounds {
-            for (rivals, twice) in [(2, &mut breakage.twice_of_two), (RIVALS, &mut breakage.twice_of_many)] {
+            let races = [(2, &mut breakage.twice_of_two), (RIVALS, &mut breakage.twice_of_many)];
+            for (rivals, twice) in races.into_iter().filter(|_| contestant.checks_codes()) {
                 let granted = fresh.one_code(contestant, rivals)?;
                 *twice += u32::from(granted > 1);
                 breakage.most_by_one_code = breakage.most_by_one_code.max(granted);
             }
             breakage.right_refused += fresh.right_codes(contestant)?;
             breakage.right_presented += TOGETHER as usize;
-            if let Some(counted) = fresh.wrong_codes(contestant, disk)? {
+            if let Some(counted) = fresh.wrong_codes(contestant)? {
                 let lost = (RIVALS as usize).saturating_sub(counted);
                 *breakage.failures_lost.get_or_insert(0) += lost;
                 breakage.failures_made += RIVALS as usize;
@@ -115,35 +124,19 @@ impl Fresh<'_> {
     }
 
     /// How many of the wrong codes of one account are counted; `None` where the module counts none.
-    fn wrong_codes(&mut self, contestant: Contestant, disk: &Disk) -> Result<Option<usize>> {
+    fn wrong_codes(&mut self, contestant: Contestant) -> Result<Option<usize>> {
         let accounts = self.take(Kind::Totp, 1);
         let account = accounts.first().copied().context("an account")?;
         let login = Ledger::of(accounts).logins(Codes::Wrong, 1, 1)?.pop().context("a login")?;
         let logins: Vec<Login> = (0..RIVALS).map(|worker| Login { worker, ..login.clone() }).collect();
-        self.granted(contestant, &logins)?;
-        match contestant {
-            Contestant::Countersign => {
-                let status = self.host.countersign(&["status", &account.name(), "--json"])?.success()?;
-                let status: serde_json::Value = serde_json::from_str(&status.stdout)?;
-                let failures = status.pointer("/failures").or_else(|| status.pointer("/account/failures"));
-                let failures = failures.and_then(serde_json::Value::as_u64).context("no failures in the status")?;
-                Ok(Some(usize::try_from(failures)?))
-            }
-            // Each attempt leaves its time behind `RATE_LIMIT n seconds`.
-            Contestant::GoogleAuthenticator => {
-                let file = disk.part("home").join(account.name()).join(".google_authenticator");
-                let text = fs::read_to_string(file)?;
-                let line = text.lines().find_map(|line| line.strip_prefix("\" RATE_LIMIT ")).unwrap_or_default();
-                Ok(Some(line.split_whitespace().count().saturating_sub(2)))
-            }
-            _ => Ok(None),
-        }
+        self.run(contestant, Codes::Wrong, &logins)?;
+        contestant::failures(contestant, self.host, account, false)
     }
 
     /// How long a login takes.
     fn one_login(&mut self, contestant: Contestant) -> Result<Duration> {
         let logins = Ledger::of(self.take(Kind::Totp, 1)).logins(Codes::Right, 1, 1)?;
-        let run = self.run(contestant, &logins)?;
+        let run = self.run(contestant, Codes::Right, &logins)?;
         Ok(Duration::from_secs_f64(run.figures.max / 1e6))
     }
 
@@ -166,19 +159,19 @@ impl Fresh<'_> {
         Ok(locked_out)
     }
 
-    fn run(&self, contestant: Contestant, logins: &[Login]) -> Result<Run> {
+    fn run(&self, contestant: Contestant, codes: Codes, logins: &[Login]) -> Result<Run> {
         let workers = logins.iter().map(|login| login.worker + 1).max().unwrap_or(1);
-        load::run(self.host, contestant.service(Codes::Right), workers, Workers::Lasting, logins)
+        load::run(self.host, contestant.service(codes), workers, Workers::Lasting, logins)
     }
 
     fn granted(&self, contestant: Contestant, logins: &[Login]) -> Result<usize> {
-        let run = self.run(contestant, logins)?;
+        let run = self.run(contestant, Codes::Right, logins)?;
         Ok(run.results.iter().filter(|result| **result == Some(PAM_SUCCESS)).count())
     }
 }
 
-/// Lets in by a code, cuts the power, and presents the code again: on an ext4 of its own, whose image holds what had
-/// reached the disk. `build` makes the host without its disk.
+/// Lets in by a code and refuses another, cuts the power, presents the code again and counts the failure: on an ext4 of
+/// its own, whose image holds what had reached the disk. `build` makes the host without its disk.
 ///
 /// # Errors
 /// A host does not work.
@@ -191,27 +184,47 @@ pub fn cut_power(
 ) -> Result<()> {
     found.power_cuts = rounds;
     for round in 0..rounds {
-        let accounts = [Account(12 + round * 4), Account(13 + round * 4)];
-        let mut ledger = Ledger::of(accounts.to_vec());
+        let [user, other, clumsy] = [12, 13, 14].map(|number| Account(number + round * 4));
+        let mut ledger = Ledger::of(vec![user, other]);
         let host = build().state_on_a_disk().start()?;
-        contestant::enrol_countersign(&host, accounts[0].0, accounts[1].0 + 1)?;
-        contestant::enrol_on_disk(&host, &accounts)?;
-        // What was enrolled is on the disk; the login is what may be lost.
+        contestant::enrol_countersign(&host, user.0, clumsy.0 + 1)?;
+        contestant::enrol_on_disk(&host, &[user, other, clumsy])?;
+        // What was enrolled is on the disk; the logins are what may be lost.
         host.run(&["sync"])?.success()?;
         let mut logins = ledger.logins(Codes::Right, 1, 2)?;
         let (other, login) = (logins.pop().context("a login")?, logins.pop().context("a login")?);
+        let wrong = Ledger::of(vec![clumsy]).logins(Codes::Wrong, 1, 1)?.pop().context("a login")?;
         let service = contestant.service_on_disk();
         let let_in = |host: &Host, login: &Login| -> Result<bool> {
             let attempt = host.attempt(service, &login.account.name(), &[&login.code])?;
             Ok(attempt.result == PAM_SUCCESS)
         };
-        anyhow::ensure!(let_in(&host, &login)?, "{} refuses a right code: {}", contestant.name(), host.diagnosis());
-        let image = scratch.join("disk-after-power-cut");
-        fs::write(&image, host.disk()?)?;
+        // The power fails right after each of the two: whatever comes later may bring to the disk what came before.
+        let image = |host: &Host, name: &str| -> Result<PathBuf> {
+            let path = scratch.join(name);
+            fs::write(&path, host.disk()?)?;
+            Ok(path)
+        };
+        if contestant.checks_codes() {
+            anyhow::ensure!(let_in(&host, &login)?, "{} refuses a right code: {}", contestant.name(), host.diagnosis());
+        }
+        let after_right = image(&host, "disk-after-right-code")?;
+        host.run(&["sync"])?.success()?;
+        anyhow::ensure!(!let_in(&host, &wrong)?, "{} lets a wrong code in", contestant.name());
+        let after_wrong = image(&host, "disk-after-wrong-code")?;
+        let counted = contestant::failures(contestant, &host, clumsy, true)?;
+        anyhow::ensure!(counted.is_none_or(|counted| counted > 0), "{} counts nothing", contestant.name());
         drop(host);
-        let host = build().state_on_this_disk(&image).start()?;
-        found.replayed_after_power_cut += u32::from(let_in(&host, &login)?);
-        found.locked_out_by_power_cut += u32::from(!let_in(&host, &other)?);
+        if contestant.checks_codes() {
+            let host = build().state_on_this_disk(&after_right).start()?;
+            found.replayed_after_power_cut += u32::from(let_in(&host, &login)?);
+            found.locked_out_by_power_cut += u32::from(!let_in(&host, &other)?);
+        }
+        if counted.is_some() {
+            let host = build().state_on_this_disk(&after_wrong).start()?;
+            let counted = contestant::failures(contestant, &host, clumsy, true)?;
+            *found.forgotten_by_power_cut.get_or_insert(0) += u32::from(counted == Some(0));
+        }
     }
     Ok(())
 }

@@ -18,6 +18,9 @@ const IMPORT: u32 = 100_000;
 /// Where a host's own disk is mounted, which is Countersign's state; the peers' files may lie beside it.
 const DISK: &str = "/var/lib/countersign";
 
+/// Where pam_faillock counts.
+pub const FAILLOCK: &str = "/srv/faillock";
+
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,8 +103,15 @@ impl Contestant {
         match self {
             Self::GoogleAuthenticator => "disk-ga",
             Self::Oath => "disk-oath",
+            Self::Faillock => "disk-faillock",
             _ => "bench-countersign",
         }
+    }
+
+    /// Whether it looks at codes at all.
+    #[must_use]
+    pub fn checks_codes(self) -> bool {
+        self.state() != StateOf::Nobody
     }
 
     /// Whether it takes part: what looks at no code cannot tell HOTP from TOTP, and an empty module refuses nothing.
@@ -120,12 +130,12 @@ impl Contestant {
 pub fn services() -> Vec<(&'static str, String)> {
     let oath = "auth requisite pam_oath.so usersfile=/srv/oath/users.oath window=5 digits=6\n";
     // faillock(8), "EXAMPLES", with a password check that always succeeds or always fails.
-    let faillock = |check: &str| {
+    let faillock = |directory: &str, check: &str| {
         format!(
-            "auth required pam_faillock.so preauth silent deny=1000 dir=/srv/faillock\n\
+            "auth required pam_faillock.so preauth silent deny=1000 dir={directory}\n\
              auth [success=1 default=bad] {check}\n\
-             auth [default=die] pam_faillock.so authfail deny=1000 dir=/srv/faillock\n\
-             auth sufficient pam_faillock.so authsucc deny=1000 dir=/srv/faillock\n"
+             auth [default=die] pam_faillock.so authfail deny=1000 dir={directory}\n\
+             auth sufficient pam_faillock.so authsucc deny=1000 dir={directory}\n"
         )
     };
     vec![
@@ -134,11 +144,12 @@ pub fn services() -> Vec<(&'static str, String)> {
         ("bench-ga", "auth required pam_google_authenticator.so\n".into()),
         ("bench-ga-hotp", "auth required pam_google_authenticator.so no_increment_hotp\n".into()),
         ("bench-oath", oath.into()),
-        ("bench-faillock", faillock("pam_permit.so")),
-        ("bench-faillock-wrong", faillock("pam_deny.so")),
+        ("bench-faillock", faillock(FAILLOCK, "pam_permit.so")),
+        ("bench-faillock-wrong", faillock(FAILLOCK, "pam_deny.so")),
         ("bench-empty", "auth required pam_permit.so\n".into()),
         ("disk-ga", format!("auth required pam_google_authenticator.so secret={DISK}/${{USER}} user=root\n")),
         ("disk-oath", format!("auth requisite pam_oath.so usersfile={DISK}/users.oath window=5 digits=6\n")),
+        ("disk-faillock", faillock(&format!("{DISK}/faillock"), "pam_deny.so")),
     ]
 }
 
@@ -232,7 +243,41 @@ pub fn enrol_on_disk(host: &Host, accounts: &[Account]) -> Result<()> {
         host.write(&path, &content)?;
         host.run(&["chmod", "0600", &path])?.success()?;
     }
+    host.run(&["mkdir", "-m", "0700", "-p", &format!("{DISK}/faillock")])?.success()?;
     Ok(())
+}
+
+/// The failures of an account that are counted; `None` where the module counts none. On the host's own disk, where
+/// `on_disk` says so.
+///
+/// # Errors
+/// What counts cannot be asked.
+pub fn failures(contestant: Contestant, host: &Host, account: Account, on_disk: bool) -> Result<Option<usize>> {
+    let name = account.name();
+    match contestant {
+        Contestant::Countersign | Contestant::CountersignBus => {
+            let status = host.countersign(&["status", &name, "--json"])?.success()?;
+            let status: serde_json::Value = serde_json::from_str(&status.stdout)?;
+            let failures = status.pointer("/failures").or_else(|| status.pointer("/account/failures"));
+            let failures = failures.and_then(serde_json::Value::as_u64).context("no failures in the status")?;
+            Ok(Some(usize::try_from(failures)?))
+        }
+        // Each attempt leaves its time behind `RATE_LIMIT n seconds`.
+        Contestant::GoogleAuthenticator => {
+            let homes = format!("/srv/home/{name}/.google_authenticator");
+            let path = if on_disk { format!("{DISK}/{name}") } else { homes };
+            let text = String::from_utf8_lossy(&host.read(&path)?).into_owned();
+            let line = text.lines().find_map(|line| line.strip_prefix("\" RATE_LIMIT ")).unwrap_or_default();
+            Ok(Some(line.split_whitespace().count().saturating_sub(2)))
+        }
+        // faillock(8): a line for each failure, which ends in V where it is valid.
+        Contestant::Faillock => {
+            let directory = if on_disk { format!("{DISK}/faillock") } else { FAILLOCK.to_owned() };
+            let told = host.run(&["faillock", "--dir", &directory, "--user", &name])?.success()?;
+            Ok(Some(told.stdout.lines().filter(|line| line.trim_end().ends_with(" V")).count()))
+        }
+        Contestant::Oath | Contestant::Empty => Ok(None),
+    }
 }
 
 fn uri(account: Account) -> String {

@@ -5,6 +5,7 @@
 
 pub mod breakage;
 pub mod chart;
+pub mod comparison;
 pub mod contestant;
 pub mod extremes;
 pub mod floors;

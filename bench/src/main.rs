@@ -3,7 +3,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the results are printed")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::Parser;
@@ -12,6 +17,7 @@ use scenarios::{Host, HostBuilder};
 use bench::{
     breakage::{self, Breakage},
     chart,
+    comparison::{self, Comparison},
     contestant::{self, Contestant, Disk},
     extremes, promise,
     report::{self, Report},
@@ -30,9 +36,15 @@ struct Options {
     /// These numbers of logins at one instant instead of the usual ones.
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     workers: Vec<u32>,
+    /// Instead of measuring: races, kills and power cuts alone.
+    #[arg(long)]
+    races: bool,
     /// Instead of measuring: HOTP logins at Countersign for so many seconds, for a profiler to look at.
     #[arg(long, value_name = "SECONDS")]
     profile: Option<u64>,
+    /// Instead of measuring everything: right codes at this build and at the one staged in this directory, in turns.
+    #[arg(long, value_name = "STAGE")]
+    against: Option<PathBuf>,
     /// Where the compiled parts of bench/native are.
     #[arg(long)]
     native: PathBuf,
@@ -49,8 +61,11 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(other) = &options.against {
+        return compare(&options, other);
+    }
     let disk = Disk::make(&options.disk)?;
-    let host = host(&options, &disk)?;
+    let host = host(&options, &disk).start()?;
     let mut plan = plan(options.quick);
     if !options.sizes.is_empty() {
         plan.sizes.clone_from(&options.sizes);
@@ -64,6 +79,15 @@ fn main() -> Result<()> {
         drop(host);
         return disk.remove();
     }
+    if options.races {
+        let breakage = races(&host, &disk, 1_000, options.quick)?;
+        drop(host);
+        let breakage = with_power_cuts(breakage, &options, options.quick)?;
+        let mut text = String::new();
+        Report { breakage, ..Report::default() }.write_breakage(&mut text)?;
+        println!("{text}");
+        return disk.remove();
+    }
     let report = measure(&mut stage, &plan, options.quick)?;
     drop(host);
     let report = Report { breakage: with_power_cuts(report.breakage, &options, options.quick)?, ..report };
@@ -72,6 +96,30 @@ fn main() -> Result<()> {
         println!("{:<80} {:<60} {}", promise.what, promise.measured, report::verdict(promise.kept));
     }
     write(&report, &options)
+}
+
+/// Lets two builds take turns.
+fn compare(options: &Options, other: &Path) -> Result<()> {
+    let disks = [Disk::make(&options.disk.join("this"))?, Disk::make(&options.disk.join("other"))?];
+    let [mine, theirs] = &disks;
+    let modules = format!("/usr/lib/{}-linux-gnu/security", std::env::consts::ARCH);
+    let hosts = [
+        host(options, mine).start()?,
+        host(options, theirs)
+            .bind(other.join("countersignd"), "/usr/libexec/countersignd")
+            .bind(other.join("countersign"), "/usr/bin/countersign")
+            .bind(other.join("pam_countersign.so"), &format!("{modules}/pam_countersign.so"))
+            .start()?,
+    ];
+    let [this, that] = &hosts;
+    let comparison = Comparison {
+        accounts: options.sizes.first().copied().unwrap_or(10_000),
+        workers: if options.workers.is_empty() { vec![1, 2, 8, 32] } else { options.workers.clone() },
+        turns: if options.quick { 3 } else { 7 },
+    };
+    comparison::run(&mut Stage::new(this, mine), &mut Stage::new(that, theirs), &comparison)?;
+    drop(hosts);
+    disks.iter().try_for_each(Disk::remove)
 }
 
 /// The sweep, then what it does not show.
@@ -83,11 +131,7 @@ fn measure(stage: &mut Stage<'_>, plan: &Plan, quick: bool) -> Result<Report> {
     })?;
     let largest = plan.sizes.last().copied().unwrap_or_default();
     let storm = extremes::storm(stage, largest, Contestant::Countersign)?;
-    let (rounds, fresh) = (if quick { 5 } else { 20 }, largest);
-    let reserved = fresh + rounds * 100;
-    contestant::enrol_countersign(stage.host, fresh, reserved)?;
-    contestant::enrol_peers(stage.disk, fresh, reserved)?;
-    let breakage = breakage::play(stage.host, stage.disk, fresh, rounds)?;
+    let breakage = races(stage.host, stage.disk, largest, quick)?;
     Ok(Report {
         date: report::today()?,
         machine: report::machine()?,
@@ -99,6 +143,15 @@ fn measure(stage: &mut Stage<'_>, plan: &Plan, quick: bool) -> Result<Report> {
         starts,
         breakage,
     })
+}
+
+/// Races and kills among accounts from this one on, which are enrolled for it.
+fn races(host: &Host, disk: &Disk, first: u32, quick: bool) -> Result<BTreeMap<Contestant, Breakage>> {
+    let rounds = if quick { 5 } else { 20 };
+    let reserved = first + rounds * 100;
+    contestant::enrol_countersign(host, first, reserved)?;
+    contestant::enrol_peers(disk, first, reserved)?;
+    breakage::play(host, first, rounds)
 }
 
 fn with_power_cuts(
@@ -157,13 +210,12 @@ fn plan(quick: bool) -> Plan {
 }
 
 /// A host with the state of all contestants on the machine's disk.
-fn host(options: &Options, disk: &Disk) -> Result<Host> {
+fn host(options: &Options, disk: &Disk) -> HostBuilder {
     builder(options)
         .bind(disk.part("home"), "/srv/home")
         .bind(disk.part("oath"), "/srv/oath")
         .bind(disk.part("faillock"), "/srv/faillock")
         .bind(disk.part("countersign"), "/var/lib/countersign")
-        .start()
 }
 
 /// A host with a service for each contestant and a name service that knows everybody.

@@ -205,35 +205,45 @@ impl Report {
         Ok(())
     }
 
-    fn write_breakage(&self, text: &mut String) -> std::fmt::Result {
+    /// Races and faults alone.
+    ///
+    /// # Errors
+    /// None: a String takes everything.
+    pub fn write_breakage(&self, text: &mut String) -> std::fmt::Result {
         if self.breakage.is_empty() {
             return Ok(());
         }
-        writeln!(
-            text,
-            "\n### Races, kills, power cuts\n\n| | one code let in twice, of 2 processes | of 32 | most logins by one \
-             code | right codes refused, 32 people at once | wrong codes not counted, 32 at once | nobody gets in after \
-             a killed login | a used code works after a power cut | nobody gets in after it |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|"
-        )?;
+        let columns = [
+            "one code let in twice, of 2 processes",
+            "of 32",
+            "most logins by one code",
+            "right codes refused, 32 people at once",
+            "wrong codes not counted, 32 at once",
+            "nobody gets in after a killed login",
+            "a used code works after a power cut",
+            "nobody gets in after it",
+            "a wrong code is forgotten by it",
+        ];
+        let line = "---:|".repeat(columns.len());
+        writeln!(text, "\n### Races, kills, power cuts\n\n| | {} |\n|---|{line}", columns.join(" | "))?;
         for (contestant, found) in &self.breakage {
-            let lost = found
-                .failures_lost
-                .map_or_else(|| "counts none".to_owned(), |lost| format!("{lost} of {}", found.failures_made));
-            writeln!(
-                text,
-                "| {} | {} of {rounds} | {} of {rounds} | {} | {} of {} | {lost} | {} of {rounds} | {} of {cuts} | {} of {cuts} |",
-                contestant.name(),
-                found.twice_of_two,
-                found.twice_of_many,
-                found.most_by_one_code,
-                found.right_refused,
-                found.right_presented,
-                found.locked_out_by_kill,
-                found.replayed_after_power_cut,
-                found.locked_out_by_power_cut,
-                rounds = found.rounds,
-                cuts = found.power_cuts,
-            )?;
+            let checked = |figure: String| if contestant.checks_codes() { figure } else { "—".to_owned() };
+            let counted = |lost: Option<usize>, made: usize| {
+                lost.map_or_else(|| "counts none".to_owned(), |lost| format!("{lost} of {made}"))
+            };
+            let forgotten = found.forgotten_by_power_cut.map(|rounds| rounds as usize);
+            let cells = [
+                checked(format!("{} of {}", found.twice_of_two, found.rounds)),
+                checked(format!("{} of {}", found.twice_of_many, found.rounds)),
+                checked(found.most_by_one_code.to_string()),
+                format!("{} of {}", found.right_refused, found.right_presented),
+                counted(found.failures_lost, found.failures_made),
+                format!("{} of {}", found.locked_out_by_kill, found.rounds),
+                checked(format!("{} of {}", found.replayed_after_power_cut, found.power_cuts)),
+                checked(format!("{} of {}", found.locked_out_by_power_cut, found.power_cuts)),
+                counted(forgotten, found.power_cuts as usize),
+            ];
+            writeln!(text, "| {} | {} |", contestant.name(), cells.join(" | "))?;
         }
         Ok(())
     }

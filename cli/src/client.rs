@@ -187,7 +187,8 @@ pub(crate) fn explain(error: &Error, user: &str, command: &str) -> Failure {
 fn not_enrolled(text: &str, user: &str, command: &str) -> Failure {
     let failure = Failure::refused(text).with_help(format!("Show what there is: countersign status {user}"));
     // Whoever names an authenticator has mistyped its id, and wants no other one.
-    if ["rename", "remove"].iter().any(|one| command.split(' ').next() == Some(one)) {
+    let words: Vec<&str> = command.split(' ').collect();
+    if matches!(words.as_slice(), ["rename" | "remove" | "resync" | "export", ..] | ["enable" | "disable", _, _]) {
         return failure;
     }
     failure.with_help(format!("Add one: sudo countersign enroll {user}"))

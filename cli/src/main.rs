@@ -1,7 +1,9 @@
 //! `countersign`: the tool that enrols, lists and unlocks. It decides nothing: the daemon knows who calls and
 //! what that person may do, and everything the daemon says is escaped before it reaches a terminal.
 
+mod age;
 mod agent;
+mod base32;
 mod cli;
 mod client;
 mod commands;
@@ -10,8 +12,9 @@ mod commands;
 mod documentation;
 mod failure;
 mod host;
-mod otpauth;
+mod import;
 mod output;
+mod passphrase;
 mod png;
 mod prompt;
 mod qr;

@@ -1,29 +1,26 @@
-//! The stories of administrators: looking, unlocking, disabling, resetting, importing.
+//! The stories of administrators: looking, unlocking, disabling, resetting.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use dbus_api::{
-    AccountFilter, AccountPage, AccountState, EnrollmentSummary, Error, ImportOutcome, ImportRecord, ImportResult,
-    MAX_RECORDS, Setting,
-};
-use verifier::{Authenticator, AuthenticatorId, WallTime};
+use dbus_api::{AccountFilter, AccountPage, AccountState, EnrollmentSummary, Error, MAX_RECORDS, Setting};
+use verifier::{AuthenticatorId, WallTime};
 
 use crate::audit::{Event, Kind, Outcome};
 use crate::authorizer::Action;
 use crate::caller::Caller;
-use crate::enrollment::host_name;
+use crate::enrollment::{host_name, named, no_such_authenticator};
 use crate::notice::{By, Notice, What, pending};
 use crate::policy::{OBSERVED_ALL, OBSERVED_SOME};
 use crate::reading::Place;
 use crate::service::{Service, unavailable};
-use crate::store::{Listed, Record, StoreError, Transaction, Urgency};
-use crate::{authenticator, clock, summary};
+use crate::store::{Listed, Record, StoreError, Urgency};
+use crate::{clock, summary};
 
 /// The longest name of an account, in bytes.
 const LONGEST_NAME: usize = 256;
 /// What is said of a name under which nothing is stored.
-const NO_NAME: &str = "an account's name has 1 to 256 bytes, none of them a control character";
+pub(crate) const NO_NAME: &str = "an account's name has 1 to 256 bytes, none of them a control character";
 /// The longest time for which `reset` may allow an account to enrol itself.
 const LONGEST_ALLOWANCE: Duration = Duration::from_secs(30 * 86_400);
 
@@ -135,7 +132,7 @@ impl Service {
         .await
     }
 
-    /// Ends the disabling and clears the failures.
+    /// Ends the disabling and clears the failures; what waits since a restore works again.
     ///
     /// # Errors
     /// As [`Service::unlock`].
@@ -143,9 +140,55 @@ impl Service {
         self.admit_administrator(caller, Action::Manage).await?;
         self.administer(caller, user, Kind::Enable, |record| {
             record.account.throttle.enable();
+            record.account.trust_again();
             record.last_failure = None;
         })
         .await
+    }
+
+    /// Refuses the codes of one authenticator until it is enabled.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn disable_authenticator(&self, caller: &Caller, user: &str, authenticator: &str) -> Result<(), Error> {
+        self.switch_authenticator(caller, user, authenticator, false).await
+    }
+
+    /// Accepts the codes of one authenticator again, even where they wait since a restore.
+    ///
+    /// # Errors
+    /// As [`Service::unlock`].
+    pub async fn enable_authenticator(&self, caller: &Caller, user: &str, authenticator: &str) -> Result<(), Error> {
+        self.switch_authenticator(caller, user, authenticator, true).await
+    }
+
+    async fn switch_authenticator(
+        &self,
+        caller: &Caller,
+        user: &str,
+        authenticator: &str,
+        active: bool,
+    ) -> Result<(), Error> {
+        self.admit_administrator(caller, Action::Manage).await?;
+        let id: AuthenticatorId = authenticator.parse().map_err(|_| no_such_authenticator())?;
+        let name = self.stored_name(user).await?;
+        let kind = if active { Kind::AuthenticatorEnabled } else { Kind::AuthenticatorDisabled };
+        let mut event = administered(caller, &name, kind);
+        let account = name.clone();
+        let decided = self.store().decide(&name, Urgency::Login, move |tx| {
+            let record = tx.record.as_mut().ok_or_else(|| nothing_stored(&account))?;
+            let one = record.account.authenticators.iter_mut().find(|one| one.id == id);
+            let one = one.ok_or_else(no_such_authenticator)?;
+            one.active = active;
+            one.suspended &= !active;
+            event.authenticator = Some(named(one));
+            let label = one.label.clone();
+            let what = if active { What::EnabledOne(label) } else { What::DisabledOne(label) };
+            pending::change(record, Notice { at: event.at, what, by: By::Administrator });
+            tx.events.push(event);
+            Ok(())
+        });
+        decided.await.map_err(|error| unavailable(&error))?
     }
 
     /// Forgets the remembered logins of an account: from now on a code is asked for everywhere. Whoever the account
@@ -227,45 +270,6 @@ impl Service {
         Ok(())
     }
 
-    /// Imports up to 500 authenticators. Decisions about logins go first.
-    ///
-    /// # Errors
-    /// `AccessDenied`, `InvalidArgument`, `Unavailable` where nothing was taken. A record that cannot be taken
-    /// is told in its result and stops no other.
-    pub async fn import(&self, caller: &Caller, records: Vec<ImportRecord>) -> Result<Vec<ImportResult>, Error> {
-        self.admit_administrator(caller, Action::Import).await?;
-        if records.len() > MAX_RECORDS {
-            return Err(Error::InvalidArgument(format!("at most {MAX_RECORDS} records a call")));
-        }
-        // A name service that does not enumerate, or not now, leaves the accounts to be bound at their first login.
-        let uids = self.accounts().enumerate(self.settings().config.nss).await.unwrap_or_default();
-        let caller = caller.clone();
-        let mut results = Vec::with_capacity(records.len());
-        let mut names = Vec::with_capacity(records.len());
-        let mut taken = VecDeque::with_capacity(records.len());
-        for record in &records {
-            results.push(match parse(record) {
-                Ok(authenticator) => {
-                    names.push(record.account.clone());
-                    taken.push_back(authenticator);
-                    None
-                }
-                Err(why) => Some(refused(&why)),
-            });
-        }
-        let decided = self.store().decide_each(names, move |name, tx| match taken.pop_front() {
-            Some(authenticator) => add_imported(tx, &caller, name, uids.get(name).copied(), authenticator),
-            None => refused("not taken"),
-        });
-        let mut decided = decided.await.map_err(|error| unavailable(&error))?.into_iter();
-        let outcome = |decided: Option<Result<ImportResult, StoreError>>| match decided {
-            Some(Ok(result)) => result,
-            Some(Err(error)) => refused(&error.to_string()),
-            None => refused("not taken"),
-        };
-        Ok(results.into_iter().map(|known| known.unwrap_or_else(|| outcome(decided.next()))).collect())
-    }
-
     /// Those of `accounts` that the name service does not know. Whoever is enumerated is known; about everybody
     /// else it is asked, because directories often enumerate nobody.
     async fn gone(&self, accounts: Vec<dbus_api::Account>) -> Result<Vec<dbus_api::Account>, Error> {
@@ -338,81 +342,23 @@ impl Service {
 
     /// The name under which an account is stored: as the name service spells it, or as it was typed where the
     /// name service does not know it any more, so that what it left can be removed.
-    async fn stored_name(&self, user: &str) -> Result<String, Error> {
+    pub(crate) async fn stored_name(&self, user: &str) -> Result<String, Error> {
         Ok(self.resolve(user).await?.map_or_else(|| user.to_owned(), |account| account.name))
     }
 }
 
-/// Adds an imported authenticator within a transaction. Importing twice changes nothing.
-fn add_imported(
-    tx: &mut Transaction,
-    caller: &Caller,
-    name: &str,
-    uid: Option<u32>,
-    mut authenticator: Authenticator,
-) -> ImportResult {
-    let record = tx.record.get_or_insert_with(|| Record::empty(name, uid));
-    let existing = &record.account.authenticators;
-    if existing.iter().any(|one| same(one, &authenticator)) {
-        return result(ImportOutcome::Present, "the account has this authenticator already");
-    }
-    if existing.len() >= authenticator::MOST {
-        return refused(&authenticator::too_many().text());
-    }
-    if record.uid.is_some() && uid.is_some() && record.uid != uid {
-        return refused("this name belonged to another uid: countersign reset it first");
-    }
-    while existing.iter().any(|one| one.id == authenticator.id) {
-        authenticator.id = AuthenticatorId(authenticator.id.0.wrapping_add(1));
-    }
-    authenticator.label = authenticator::free_label(existing, &authenticator.label);
-    let mut event = administered(caller, name, Kind::Import);
-    event.authenticator = Some(format!("{} {}", authenticator.id, authenticator.label));
-    let what = What::Added(authenticator.label.clone());
-    record.account.authenticators.push(authenticator);
-    pending::change(record, Notice { at: event.at, what, by: By::Administrator });
-    record.uid = record.uid.or(uid);
-    let bound = record.uid.is_some();
-    tx.events.push(event);
-    match bound {
-        true => result(ImportOutcome::Added, ""),
-        false => result(ImportOutcome::AddedUnbound, "the name service does not list this account"),
-    }
-}
-
-/// Whether two authenticators make the same codes.
-fn same(one: &Authenticator, other: &Authenticator) -> bool {
-    one.parameters == other.parameters && one.secret == other.secret
-}
-
 /// Whether a record can be made under this name.
-fn is_storable(name: &str) -> bool {
+pub(crate) fn is_storable(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control)
 }
 
-/// Parses a record as strictly as anything that comes over the bus.
-fn parse(record: &ImportRecord) -> Result<Authenticator, String> {
-    if !is_storable(&record.account) {
-        return Err(NO_NAME.into());
-    }
-    authenticator::import(record).map_err(|error| error.text())
-}
-
-fn administered(caller: &Caller, account: &str, kind: Kind) -> Event {
+pub(crate) fn administered(caller: &Caller, account: &str, kind: Kind) -> Event {
     let mut event = Event::new(clock::wall(), kind, Outcome::Granted);
     event.account = Some(account.to_owned());
     event.caller_uid = Some(caller.uid);
     event
 }
 
-fn nothing_stored(account: &str) -> Error {
+pub(crate) fn nothing_stored(account: &str) -> Error {
     Error::NotEnrolled(format!("nothing is stored for the account {account:?}"))
-}
-
-fn refused(why: &str) -> ImportResult {
-    result(ImportOutcome::Refused, why)
-}
-
-fn result(outcome: ImportOutcome, remark: &str) -> ImportResult {
-    ImportResult { outcome: outcome as u32, remark: remark.to_owned() }
 }

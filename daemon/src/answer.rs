@@ -97,7 +97,7 @@ pub fn decided(decision: &Decision, tries: Tries, config: &Config) -> Step {
         Verdict::Refused(reason) => reason,
     };
     let said = match reason {
-        Reason::Wrong | Reason::Reused | Reason::NotEnrolled => Some(WRONG),
+        Reason::Wrong | Reason::Reused | Reason::NotEnrolled | Reason::Expired => Some(WRONG),
         Reason::Malformed => Some(MALFORMED),
         Reason::ClockBackwards => Some(CLOCK),
         Reason::BlockedBySshd | Reason::Locked | Reason::Disabled => None,
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn wrong_reused_and_not_enrolled_read_the_same() {
         let config = Config::default();
-        let steps = [Reason::Wrong, Reason::Reused, Reason::NotEnrolled]
+        let steps = [Reason::Wrong, Reason::Reused, Reason::NotEnrolled, Reason::Expired]
             .map(|reason| decided(&refused(reason, Standing::Open), Tries::of(1).one_less(), &config));
         assert_eq!(steps[0], steps[1]);
         assert_eq!(steps[0], steps[2]);

@@ -132,6 +132,8 @@ fn build(
         moving: parameters.kind.begin(counter),
         created: clock::wall(),
         last_used: None,
+        expires: None,
+        suspended: false,
     })
 }
 

@@ -35,6 +35,10 @@ pub enum Action {
     Manage,
     /// Import secrets: root's alone, whatever polkit says.
     Import,
+    /// Take the store and its key away: root's alone, whatever polkit says.
+    Backup,
+    /// See a secret once more: root's alone, whatever polkit says.
+    Export,
 }
 
 /// Decides who may administer.
@@ -63,7 +67,7 @@ impl Action {
             Self::Read => Some("org.countersign.read"),
             Self::Unlock => Some("org.countersign.unlock"),
             Self::Manage => Some("org.countersign.manage"),
-            Self::Import => None,
+            Self::Import | Self::Backup | Self::Export => None,
         }
     }
 }
@@ -224,6 +228,7 @@ mod tests {
         let ours = [Action::Read, Action::Unlock, Action::Manage].map(|action| action.id().unwrap());
         assert_eq!(shipped, ours);
         assert_eq!(Action::Import.id(), None, "importing is root's alone");
+        assert_eq!(Action::Backup.id(), None, "a backup is root's alone");
         for (part, count) in
             [(">auth_admin</allow_", 9), ("</allow_", 9), (".owner\">unix-user:countersign</annotate>", 3)]
         {

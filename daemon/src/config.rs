@@ -57,6 +57,8 @@ pub struct Config {
     pub nss: Nss,
     /// How long the audit's table is kept.
     pub audit: Audit,
+    /// What administrators may do.
+    pub admin: Admin,
     /// Whether nobody is asked at all.
     pub mode: Keyword<Mode>,
     /// Rules and trusted callers of the main file, until they are resolved.
@@ -119,6 +121,14 @@ pub struct Audit {
     pub max_size: Size,
 }
 
+/// `[admin]`: what administrators may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Whether root may have the secret of an authenticator shown once more.
+    pub export: bool,
+}
+
 /// Why a configuration was not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -165,6 +175,7 @@ impl Default for Config {
             sources: Sources::default(),
             nss: Nss::default(),
             audit: Audit::default(),
+            admin: Admin::default(),
             mode: Keyword::default(),
             unresolved_rules: Vec::new(),
             unresolved_callers: Vec::new(),
@@ -415,7 +426,8 @@ mod tests {
             "prompt = \"Code: \"\ntries = 3\nfail_delay = \"0s\"\nnotices = false\nself_enrolment = true\nissuer = \"Example\"\n\
              [enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
              [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"1m\", \"1h\"]\ndisable_after = 100\n\
-             [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n",
+             [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n\
+             [admin]\nexport = true\n",
         )
         .unwrap();
         assert_eq!(config.prompt.0, "Code: ");
@@ -426,6 +438,7 @@ mod tests {
         assert_eq!(config.throttling.limits().locks, [60, 3600].map(Duration::from_secs));
         assert_eq!(config.nss.cache, Span(Duration::ZERO));
         assert_eq!(config.audit.max_size, Size(200 << 20));
+        assert!(config.admin.export);
         assert_ne!(config, Config::default());
     }
 

@@ -1,6 +1,7 @@
 //! The story of an enrolment: who binds which authenticator to which account, proved by a code of it.
 //!
-//! The secret leaves the daemon here and nowhere else, once, to the person enrolling (invariant 4).
+//! The secret leaves the daemon here, once, to the person enrolling (invariant 4), and nowhere else but where root exports
+//! it (`exporting.rs`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -159,7 +160,7 @@ impl Service {
         let existing = record.as_ref().map_or(&[][..], |record| &record.account.authenticators);
         let authenticator = authenticator::make(existing, &options, &self.settings().config.enrolment)?;
         let id = random::id().map_err(authenticator::no_randomness)?;
-        let offer = self.offer(&account, &authenticator);
+        let offer = self.offer(&account.name, &authenticator);
         let mut begun = event(&caller, &account.name, Kind::EnrolmentBegun);
         begun.authenticator = Some(named(&authenticator));
         let pending =
@@ -257,7 +258,7 @@ impl Service {
         let (is_root, by) = (caller.is_root(), caller.clone());
         self.change(caller, user, authenticator, move |record, id, event| {
             let authenticators = &mut record.account.authenticators;
-            let others_active = authenticators.iter().any(|one| one.active && one.id != id);
+            let others_active = authenticators.iter().any(|one| one.is_in_force(event.at) && one.id != id);
             if !is_root && !others_active {
                 return Err(Error::LastAuthenticator(
                     "this is the last active authenticator: enrol another one first, or ask an administrator".into(),
@@ -267,6 +268,7 @@ impl Service {
                 return Err(no_such_authenticator());
             };
             let removed = authenticators.remove(at);
+            record.account.forget_orphaned_scratch_codes();
             event.kind = Kind::AuthenticatorRemoved;
             event.authenticator = Some(named(&removed));
             let by = By::caller(&by, record.uid);
@@ -339,13 +341,13 @@ impl Service {
         Ok(bound)
     }
 
-    fn offer(&self, account: &Account, authenticator: &Authenticator) -> Offer {
+    pub(crate) fn offer(&self, account: &str, authenticator: &Authenticator) -> Offer {
         let issuer = issuer(&self.settings().config);
         let parameters = authenticator.parameters;
         Offer {
             secret: authenticator.secret.base32().to_string(),
-            uri: otpauth::uri(&issuer, &account.name, authenticator).to_string(),
-            account: account.name.clone(),
+            uri: otpauth::uri(&issuer, account, authenticator).to_string(),
+            account: account.to_owned(),
             label: authenticator.label.clone(),
             kind: parameters.kind.name().into(),
             algorithm: parameters.algorithm.name().into(),
@@ -365,12 +367,7 @@ fn may_enrol(
     self_enrolment: bool,
     now: &Now,
 ) -> Result<Right, Error> {
-    if record.is_some_and(|record| record.uid.is_some_and(|uid| uid != account.uid)) {
-        return Err(Error::AccessDenied(format!(
-            "this name belonged to another uid: an administrator must run: countersign reset {}",
-            account.name
-        )));
-    }
+    refuse_stranger(account, record)?;
     if caller.is_root() {
         return Ok(Right::Root);
     }
@@ -379,9 +376,10 @@ fn may_enrol(
         Some(Standing::Locked(time)) => return Err(locked(time)),
         Some(Standing::Open) | None => {}
     }
-    let has_active = record.is_some_and(|record| record.account.authenticators.iter().any(|one| one.active));
+    let has_active = record.is_some_and(|record| record.account.authenticators.iter().any(|one| one.is_on()));
+    let fresh = fresh.filter(|fresh| record.is_some_and(|record| fresh.holds(&record.account, now.wall)));
     match fresh {
-        Some(fresh) if has_active && fresh.by_code => return Ok(Right::Code),
+        Some(fresh) if has_active && fresh.by_code() => return Ok(Right::Code),
         Some(_) if has_active => return Ok(Right::Replace),
         _ if has_active => return Err(verification_required()),
         _ => {}
@@ -391,6 +389,17 @@ fn may_enrol(
         return Ok(Right::First);
     }
     Err(Error::AccessDenied("enrolling by yourself is switched off here: ask an administrator".into()))
+}
+
+/// A name that belonged to another uid is a stranger's, until an administrator resets the account.
+pub(crate) fn refuse_stranger(account: &Account, record: Option<&Record>) -> Result<(), Error> {
+    if record.is_some_and(|record| record.uid.is_some_and(|uid| uid != account.uid)) {
+        return Err(Error::AccessDenied(format!(
+            "this name belonged to another uid: an administrator must run: countersign reset {}",
+            account.name
+        )));
+    }
+    Ok(())
 }
 
 /// The record, if this caller may change the authenticators that it has.
@@ -469,6 +478,7 @@ fn bind_to(
         true => record.account.authenticators.drain(..).collect(),
         false => Vec::new(),
     };
+    record.account.forget_orphaned_scratch_codes();
     let (id, label) = (authenticator.id.to_string(), named(&authenticator));
     record.account.authenticators.push(authenticator);
     record.uid = Some(account.uid);
@@ -476,14 +486,15 @@ fn bind_to(
     Ok((Confirmation { authenticator: id, recovery_codes: codes }, removed, label))
 }
 
-/// Replaces the recovery codes of a record and returns the new ones' texts.
+/// Replaces the recovery codes of a record, its scratch codes among them, and returns the new ones' texts.
 fn make_recovery_codes(record: &mut Record, key: &RecoveryKey) -> Result<Vec<String>, Error> {
     let mut codes = RecoveryCodes::make(key)?;
     record.account.recovery_codes = codes.stored;
+    record.account.scratch_codes.clear();
     Ok(std::mem::take(&mut *codes.texts))
 }
 
-fn event(caller: &Caller, account: &str, kind: Kind) -> Event {
+pub(crate) fn event(caller: &Caller, account: &str, kind: Kind) -> Event {
     let mut event = Event::new(clock::wall(), kind, Outcome::Granted);
     event.account = Some(account.to_owned());
     event.caller_uid = Some(caller.uid);
@@ -506,7 +517,7 @@ pub(crate) fn host_name() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
 }
 
-fn no_such_authenticator() -> Error {
+pub(crate) fn no_such_authenticator() -> Error {
     Error::NotEnrolled("this account has no authenticator of this id".into())
 }
 
@@ -522,10 +533,10 @@ fn verification_required() -> Error {
     Error::VerificationRequired("a code of an authenticator that you have must be verified first".into())
 }
 
-fn disabled() -> Error {
+pub(crate) fn disabled() -> Error {
     Error::Disabled("codes are disabled for this account: ask an administrator".into())
 }
 
-fn locked(time: Duration) -> Error {
+pub(crate) fn locked(time: Duration) -> Error {
     Error::Locked(format!("too many wrong codes: try again in {} s", answer::whole_seconds(time)))
 }

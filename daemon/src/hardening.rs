@@ -45,6 +45,13 @@ pub fn release_code_pages() {
     let _ = unsafe { nix::sys::mman::madvise(begin, length, nix::sys::mman::MmapAdvise::MADV_DONTNEED) };
 }
 
+/// Gives back memory that was freed: glibc keeps it for the thread that once wanted it (malloc_trim(3)).
+#[allow(unsafe_code, reason = "libc declares every function of C unsafe")]
+pub fn release_freed_memory() {
+    // SAFETY: it takes no pointer, and touches nothing but what the allocator itself holds, under its locks.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 /// Raises the limit of open descriptors as far as the process may, and returns it.
 #[must_use]
 pub fn raise_descriptor_limit() -> u64 {

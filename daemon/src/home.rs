@@ -46,7 +46,7 @@ impl Service {
     }
 
     /// Read each time: a first boot writes it late.
-    fn machine(&self) -> Option<MachineId> {
+    pub(crate) fn machine(&self) -> Option<MachineId> {
         MachineId::read(&self.installation()?.machine)
     }
 }

@@ -10,15 +10,18 @@ pub mod audit;
 pub mod auditing;
 pub mod authenticator;
 pub mod authorizer;
+pub mod backup;
 pub mod bus;
 pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod enrollment;
 mod explanation;
+pub mod exporting;
 pub mod hardening;
 pub mod health;
 pub mod home;
+pub mod importing;
 mod login_enrolment;
 pub mod notice;
 pub mod options;
@@ -27,12 +30,16 @@ pub mod policy;
 pub mod random;
 mod reading;
 pub mod recovery_codes;
+pub mod resynchronising;
+pub mod rotation;
 pub mod service;
 pub mod store;
 pub mod summary;
 pub mod verification;
 
 use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -53,7 +60,8 @@ use crate::options::Options;
 use crate::service::Service;
 use crate::store::home::MACHINE_ID;
 use crate::store::renewal::{IfKept, renew};
-use crate::store::{KeySource, MachineId, MasterKey, Store};
+use crate::store::restoration::{Alone, Manner, Restored, restore};
+use crate::store::{KeyRing, KeySource, MachineId, Store};
 
 /// How often verifications that nobody answers are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -63,6 +71,8 @@ const PRUNE: Duration = Duration::from_secs(3600);
 const WARNINGS: usize = 20;
 /// How long the start waits for a bus that is there and does not answer.
 const BUS: Duration = Duration::from_secs(2);
+/// How long a restore waits for a daemon that is being stopped: longer than systemd lets it (TimeoutStopSec).
+const STOPPING: Duration = Duration::from_secs(30);
 /// How long the end of the process waits for what is under way.
 const FINISH: Duration = Duration::from_secs(5);
 
@@ -79,9 +89,12 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = if options.new_key { make_new_key(options, &syslog) } else { serve(options, &syslog) };
+    let (ended, what) = match options {
+        Options { new_key: true, .. } => (make_new_key(options, &syslog), "no new key"),
+        Options { restore: true, .. } => (restore_state(options, &syslog), "nothing was restored"),
+        _ => (serve(options, &syslog), "cannot run"),
+    };
     if let Err(error) = &ended {
-        let what = if options.new_key { "no new key" } else { "cannot run" };
         let text = format!("{what}: {}", chain(error.as_ref()));
         tell(&text);
         syslog.note(Severity::Error, &text);
@@ -139,13 +152,45 @@ fn make_new_key(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
+/// Takes the state from a backup, as root asked for on the command line. Standard output gets a line for each authenticator
+/// that came back: account, id, label, kind and state, with tabs between them.
+fn restore_state(options: &Options, syslog: &Syslog) -> Result<(), Box<dyn Error>> {
+    hardening::harden()?;
+    let manner = Manner { replace: options.replace, trust_counters: options.trust_counters };
+    let mut backup = std::io::stdin().lock();
+    let alone = match options.wait {
+        false => Alone::at_once(&options.state)?,
+        true => Alone::within(&options.state, STOPPING, |waits| {
+            let mut out = std::io::stdout();
+            // Where nobody reads it, nobody stops the daemon either, and that is told.
+            let _ = out.write_all(if waits { b"waits\n" } else { b"alone\n" }).and_then(|()| out.flush());
+        })?,
+    };
+    let restored = restore(&alone, credentials().as_deref(), &mut backup, manner, &clock::now())?;
+    syslog.note(Severity::Notice, "the state was restored from a backup");
+    let mut lines = String::new();
+    for Restored { account, id, label, kind, state } in &restored {
+        let label = label.replace(char::is_control, " ");
+        let _ = writeln!(lines, "{account}\t{id}\t{label}\t{kind}\t{state}");
+    }
+    // It is done, whether or not somebody reads what was done.
+    let _ = std::io::stdout().write_all(lines.as_bytes());
+    Ok(())
+}
+
 /// Finds the key and opens the store. A copy of another host in which nobody is enrolled gets a key of its own: that of
 /// an image protects none of the hosts that were made from it.
 fn open_state(options: &Options, syslog: &Syslog, runtime: &Runtime) -> Result<(Store, KeySource), Box<dyn Error>> {
     let credentials = credentials();
     let open = || -> Result<_, Box<dyn Error>> {
-        let (key, source) = MasterKey::load(credentials.as_deref(), &options.state)?;
-        Ok((Store::open(&options.state, key, syslog.clone())?, source))
+        let (keys, source) = KeyRing::load(credentials.as_deref(), &options.state)?;
+        let store = Store::open(&options.state, keys, syslog.clone())?;
+        // The first key that is there need not be the store's: what came back with a restored store counts as well.
+        let source = match source {
+            KeySource::Created(path) => KeySource::Created(path),
+            found => store.key_in_use().source.unwrap_or(found),
+        };
+        Ok((store, source))
     };
     let (store, source) = open()?;
     match &source {
@@ -187,7 +232,8 @@ async fn serve_until_told(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let unanswered = Unanswered::default();
-    let private = tokio::spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
+    // On the store's thread: a login that comes over the private socket is decided without waking another one.
+    let private = service.store().spawn(private::serve(listener, service.clone(), descriptors, unanswered.clone()));
     let bus = match system::connect(&options.bus, &service, BUS).await {
         Ok(served) => Some(served),
         Err(error) => {
@@ -204,9 +250,11 @@ async fn serve_until_told(
     let reason = service.settings().config.remarks();
     service.record(Event { reason, ..Event::new(clock::wall(), Kind::Start, Outcome::Note) }).await;
     service.tell_home().await;
+    service.carry_on_rotation();
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let mut idleness = Idleness::default();
     hardening::release_code_pages();
+    hardening::release_freed_memory();
 
     let mut sweep = tokio::time::interval(SWEEP);
     let mut prune = tokio::time::interval(PRUNE);
@@ -218,7 +266,7 @@ async fn serve_until_told(
             _ = hang_up.recv() => reload(&service, syslog).await,
             _ = sweep.tick() => {
                 service.sweep().await;
-                idleness.look(service.decided());
+                idleness.look(service.decided()).await;
             }
             _ = prune.tick() => service.prune_audit().await,
             _ = alive.tick() => notify(&[NotifyState::Watchdog]),
@@ -238,21 +286,23 @@ fn watchdog() -> Duration {
     sd_notify::watchdog_enabled().map_or(PRUNE, |allowed| (allowed / 2).max(Duration::from_millis(1)))
 }
 
-/// Notices when the logins of a while have ended.
+/// How long the store goes on after its answer to a sweep: it looks at the disk then, which touches much of its code.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// Notices while nobody logs in.
 #[derive(Default)]
 struct Idleness {
     decided: u64,
-    released: bool,
 }
 
 impl Idleness {
-    /// Gives back the pages that logins used, once nobody logged in between two looks.
-    fn look(&mut self, decided: u64) {
-        let idle = self.decided == decided;
-        if idle && !self.released {
+    /// Gives back the pages and the memory that logins used, or the look itself, where nobody logged in between two looks.
+    async fn look(&mut self, decided: u64) {
+        if self.decided == decided {
+            tokio::time::sleep(SETTLED).await;
             hardening::release_code_pages();
+            hardening::release_freed_memory();
         }
-        self.released = idle;
         self.decided = decided;
     }
 }

@@ -5,6 +5,7 @@
 pub mod pending;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use verifier::WallTime;
 
@@ -15,6 +16,12 @@ pub use pending::{By, Notice, What};
 
 /// The most bytes of a host that are shown, escapes included.
 const LONGEST_HOST: usize = 64;
+
+/// The most bytes of a label that are shown, escapes included.
+const LONGEST_LABEL: usize = 64;
+
+/// How long before its end an authenticator's owner is told of it at every login.
+const ENDING: Duration = Duration::from_secs(60 * 86_400);
 
 /// The last reply that was charged since the last login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +45,8 @@ impl LastFailure {
 pub struct Untold {
     last_failure: Option<LastFailure>,
     notices: Vec<Notice>,
+    /// The labels of authenticators that end, and when.
+    ending: Vec<(String, WallTime)>,
 }
 
 impl Untold {
@@ -47,14 +56,35 @@ impl Untold {
         record.map_or_else(Self::default, |record| Self {
             last_failure: record.last_failure.clone(),
             notices: record.notices.clone(),
+            ending: record
+                .account
+                .authenticators
+                .iter()
+                .filter(|one| one.is_on())
+                .filter_map(|one| Some((one.label.clone(), one.expires?)))
+                .collect(),
         })
     }
 
-    /// The lines for somebody who logged in after so many wrong codes, what changed first.
+    /// The lines for somebody who logged in now after so many wrong codes, what changed first.
     #[must_use]
-    pub fn lines(&self, failures: u32) -> Vec<String> {
+    pub fn lines(&self, failures: u32, now: WallTime) -> Vec<String> {
         let wrong_codes = wrong_codes(failures, self.last_failure.as_ref());
-        self.notices.iter().map(Notice::line).chain(wrong_codes).collect()
+        let ending = self.ending.iter().filter_map(|(label, end)| ending(label, *end, now));
+        self.notices.iter().map(Notice::line).chain(ending).chain(wrong_codes).collect()
+    }
+}
+
+/// The line about an authenticator that ends soon, or did so lately; `None` where that is far off.
+fn ending(label: &str, end: WallTime, now: WallTime) -> Option<String> {
+    let label = audit::escape(label, LONGEST_LABEL);
+    match end.since(now) {
+        Some(left) if left > ENDING => None,
+        Some(_) => Some(format!(
+            "Your authenticator \"{label}\" works until {} only. Replace it: countersign enroll",
+            minute(end)
+        )),
+        None => Some(format!("Your authenticator \"{label}\" ended at {}.", minute(end))),
     }
 }
 
@@ -133,6 +163,16 @@ mod tests {
         let three = "3 wrong codes since your last login, the last from 192.0.2.7 at 2026-11-22 10:15 UTC.";
         assert_eq!(wrong_codes(3, Some(&last)).as_deref(), Some(three));
         assert_eq!(wrong_codes(3, None).as_deref(), Some("3 wrong codes since your last login."));
+    }
+
+    #[test]
+    fn an_authenticator_that_ends_is_told_of_from_two_months_before_on() {
+        let days = |days: u64| WallTime(THEN.0 - days * 86_400_000);
+        assert_eq!(ending("old", THEN, days(61)), None);
+        let soon = "Your authenticator \"old\" works until 2026-11-22 10:15 UTC only. Replace it: countersign enroll";
+        assert_eq!(ending("old", THEN, days(60)).as_deref(), Some(soon));
+        let ended = "Your authenticator \"o\\x0ald\" ended at 2026-11-22 10:15 UTC.";
+        assert_eq!(ending("o\nld", days(0), WallTime(THEN.0 + 1)).as_deref(), Some(ended));
     }
 
     #[test]

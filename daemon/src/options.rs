@@ -22,6 +22,20 @@ pub struct Options {
     /// With --new-key: forget all accounts, instead of refusing.
     #[arg(long, requires = "new_key")]
     pub forget_accounts: bool,
+    /// Take the state from a backup that `countersign restore` has decrypted to standard input, and end: 0 if it was done.
+    /// Prints the authenticators that came back. Refuses where accounts are kept, and while a daemon works with the state.
+    #[arg(long, conflicts_with_all = ["check_config", "new_key"])]
+    pub restore: bool,
+    /// With --restore: replace the accounts that are kept, instead of refusing.
+    #[arg(long, requires = "restore")]
+    pub replace: bool,
+    /// With --restore: nothing was spent since the backup was made.
+    #[arg(long, requires = "restore")]
+    pub trust_counters: bool,
+    /// With --restore: wait up to 30 s for a daemon that is being stopped. The first line on standard output says whether
+    /// that is needed (`waits`) or not (`alone`).
+    #[arg(long, requires = "restore")]
+    pub wait: bool,
     /// The directory of the store and the key: mode 0700, owned by the daemon's user.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/countersign")]
     pub state: PathBuf,

@@ -76,6 +76,8 @@ mod tests {
             moving: kind.begin(Counter(counter)),
             created: WallTime(0),
             last_used: None,
+            expires: None,
+            suspended: false,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigError};
 use crate::enrollment::Enrollments;
 use crate::health::Installation;
 use crate::reading::Readings;
+use crate::rotation::Rotation;
 use crate::store::{Store, StoreError};
 use crate::verification::Verifications;
 use crate::{clock, random};
@@ -37,6 +38,10 @@ struct Core {
     enrollments: Enrollments,
     installation: OnceLock<Installation>,
     readings: Readings,
+    rotation: Rotation,
+    backups: tokio::sync::Mutex<()>,
+    /// Held while two codes are sought, so that searches are charged one after the other.
+    resynchronising: tokio::sync::Mutex<()>,
 }
 
 /// The configuration in force, and what follows from it.
@@ -66,6 +71,9 @@ impl Service {
                 enrollments: Enrollments::default(),
                 installation: OnceLock::new(),
                 readings: Readings::default(),
+                rotation: Rotation::default(),
+                backups: tokio::sync::Mutex::default(),
+                resynchronising: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -169,6 +177,19 @@ impl Service {
 
     pub(crate) fn enrollments(&self) -> &Enrollments {
         &self.core.enrollments
+    }
+
+    /// Held while a backup is made.
+    pub(crate) fn backups(&self) -> &tokio::sync::Mutex<()> {
+        &self.core.backups
+    }
+
+    pub(crate) fn rotation(&self) -> &Rotation {
+        &self.core.rotation
+    }
+
+    pub(crate) fn resynchronising(&self) -> &tokio::sync::Mutex<()> {
+        &self.core.resynchronising
     }
 
     pub(crate) fn readings(&self) -> &Readings {

@@ -1,7 +1,7 @@
 //! How an account stands, as the contract tells it: never a secret, never a digest.
 
 use dbus_api::{AccountState, EnrollmentSummary, RememberedLogin};
-use verifier::{Account, Kind, Now, Standing, WallTime};
+use verifier::{Account, Kind, Moving, Now, Secret, Standing, Totp, WallTime};
 
 use crate::answer::whole_seconds;
 use crate::store::{Listed, Record};
@@ -15,6 +15,7 @@ pub fn of(name: &str, record: Option<&Record>, now: &Now) -> EnrollmentSummary {
         account: name.to_owned(),
         authenticators: account.authenticators.iter().map(authenticator).collect(),
         recovery_codes_left: account.recovery_codes_left(),
+        scratch_codes_left: account.scratch_codes_left(now.wall),
         disabled: account.standing(now) == Standing::Disabled,
         locked_for: locked_for(account, now),
         failures: account.throttle.failures,
@@ -38,12 +39,13 @@ pub fn line(listed: &Listed, now: &Now) -> dbus_api::Account {
         }
     };
     let account = &record.account;
-    let active = account.authenticators.iter().filter(|one| one.active).count();
+    let in_force = account.authenticators.iter().filter(|one| one.is_in_force(now.wall)).count();
     dbus_api::Account {
         name: record.name.clone(),
         uid: record.uid,
         state: state(account, now) as u32,
-        authenticators: u32::try_from(active).unwrap_or(u32::MAX),
+        authenticators: u32::try_from(in_force).unwrap_or(u32::MAX),
+        authenticators_off: u32::try_from(account.authenticators.len() - in_force).unwrap_or(u32::MAX),
         recovery_codes_left: account.recovery_codes_left(),
         failures: account.throttle.failures,
         locked_for: locked_for(account, now),
@@ -60,7 +62,7 @@ pub fn state(account: &Account, now: &Now) -> AccountState {
     match account.standing(now) {
         Standing::Disabled => AccountState::Disabled,
         Standing::Locked(_) => AccountState::Locked,
-        Standing::Open if account.authenticators.iter().any(|one| one.active) => AccountState::Active,
+        Standing::Open if account.authenticators.iter().any(|one| one.is_in_force(now.wall)) => AccountState::Active,
         Standing::Open => AccountState::NotEnrolled,
     }
 }
@@ -100,7 +102,20 @@ fn authenticator(one: &verifier::Authenticator) -> dbus_api::Authenticator {
         digits: one.parameters.digits.number().into(),
         period: period(one.parameters.kind),
         active: one.active,
+        suspended: one.suspended,
         created: one.created.seconds(),
         last_used: one.last_used.map(WallTime::seconds),
+        expires: one.expires.map(WallTime::seconds),
+        clock_off: clock_off(one),
+        needs_resync: matches!(one.moving, Moving::Totp(Totp { drift: None, .. })),
+        weak: one.secret.bytes().len() < Secret::SHORTEST_NEW,
+    }
+}
+
+/// By how many seconds its clock runs ahead or behind.
+pub(crate) fn clock_off(one: &verifier::Authenticator) -> Option<i64> {
+    match (one.parameters.kind, one.moving) {
+        (Kind::Totp(period), Moving::Totp(totp)) => Some(i64::from(totp.drift?) * i64::from(period.seconds())),
+        _ => None,
     }
 }

@@ -85,8 +85,25 @@ struct Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fresh {
     at: Instant,
-    /// By a code of an authenticator; otherwise by a recovery code.
-    pub by_code: bool,
+    /// By which factor.
+    pub by: Factor,
+}
+
+impl Fresh {
+    /// Whether it was a code of an authenticator; otherwise it was a recovery code.
+    #[must_use]
+    pub fn by_code(self) -> bool {
+        matches!(self.by, Factor::Authenticator(_))
+    }
+
+    /// Whether it still counts: an authenticator that was removed or disabled since, or has ended, proves nothing more.
+    #[must_use]
+    pub fn holds(self, account: &verifier::Account, now: verifier::WallTime) -> bool {
+        match self.by {
+            Factor::Authenticator(id) => account.authenticators.iter().any(|one| one.id == id && one.is_in_force(now)),
+            Factor::RecoveryCode { .. } => true,
+        }
+    }
 }
 
 impl Verifications {
@@ -204,7 +221,7 @@ impl Service {
         let tries = open.tries.one_less();
         let mut step = answer::decided(&decision, tries, &settings.config);
         if matches!(decision.verdict, Verdict::Granted(_)) && settings.config.notices {
-            step.messages.extend(untold.lines(decision.failures).into_iter().map(answer::info));
+            step.messages.extend(untold.lines(decision.failures, clock::wall()).into_iter().map(answer::info));
         }
         if answer::asks_again(&step) {
             let again = Open { tries, ends: Instant::now() + PATIENCE, ..open };
@@ -260,6 +277,8 @@ impl Service {
         for event in coalesced {
             self.record(event).await;
         }
+        // A full disk is noticed although nobody logs in. A store that fails says so in syslog by itself.
+        let _ = self.store().ping().await;
     }
 
     /// Asks for a code, if there is still room for another verification.
@@ -321,12 +340,11 @@ impl Service {
         }
     }
 
-    fn note_fresh(&self, open: &Open, factor: Factor) {
+    fn note_fresh(&self, open: &Open, by: Factor) {
         // Changes come over the bus alone, so that a login over the private socket opens nothing.
         if matches!(open.caller.connection, ConnectionKey::Bus(..)) {
-            let by_code = matches!(factor, Factor::Authenticator(_));
             let key = (open.caller.connection.clone(), open.subject.name.clone());
-            lock(&self.verifications().fresh).insert(key, Fresh { at: Instant::now(), by_code });
+            lock(&self.verifications().fresh).insert(key, Fresh { at: Instant::now(), by });
         }
     }
 }
@@ -457,7 +475,7 @@ fn refused(account: &str, origin: &Origin, caller_uid: u32, reason: &str) -> Eve
 
 /// Whether the reply counted as a wrong code.
 fn is_charged(decision: &Decision) -> bool {
-    matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled))
+    matches!(decision.verdict, Verdict::Refused(reason) if reason.is_charged())
 }
 
 /// The authenticator that let somebody in, for the audit.
@@ -474,13 +492,14 @@ fn granted_by(decision: &Decision, tx: &Transaction) -> Option<String> {
 }
 
 /// The names of the reasons in the audit; docs/events.md explains each.
-fn reason_name(reason: Reason) -> &'static str {
+pub(crate) fn reason_name(reason: Reason) -> &'static str {
     match reason {
         Reason::Wrong => "wrong",
         Reason::Reused => "reused",
         Reason::Locked => "locked",
         Reason::Disabled => "disabled",
         Reason::NotEnrolled => "not-enrolled",
+        Reason::Expired => "expired",
         Reason::Malformed => "malformed",
         Reason::BlockedBySshd => "blocked-by-sshd",
         Reason::ClockBackwards => "clock-backwards",

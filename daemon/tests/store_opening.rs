@@ -6,11 +6,15 @@ mod store_fixture;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use daemon::audit::{Event, Kind, Outcome};
 use daemon::notice::LastFailure;
 use daemon::store::{KeyError, KeySource, MachineId, MasterKey, Store, StoreError, Transaction, Urgency};
-use store_fixture::{Scratch, attach, failures, put, record};
+use store_fixture::{Scratch, attach, failures, put, record, scratch_codes};
 use verifier::WallTime;
 use verifier::throttling::Disabled;
+
+/// The version of the tables that this program makes.
+const NEWEST: i64 = 6;
 
 fn load(scratch: &Scratch) -> Result<(MasterKey, KeySource), KeyError> {
     MasterKey::load(None, scratch.state())
@@ -185,7 +189,7 @@ async fn a_store_of_version_1_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), NEWEST);
     assert_eq!(scratch.open().read("alice").await.unwrap().unwrap().last_failure, Some(last));
 }
 
@@ -206,20 +210,20 @@ async fn a_store_of_version_2_opens_with_everything_in_it_and_keeps_what_version
     store.decide("nobody", Urgency::Login, |_| ()).await.unwrap();
     assert_eq!(store.verify_chain().await.unwrap().last, 2);
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), NEWEST);
     let mut expected = record("alice");
     attach(&mut expected);
     let alice = scratch.open().read("alice").await.unwrap().unwrap();
     assert_eq!((alice.account.remembered, alice.notices), (expected.account.remembered, expected.notices));
 }
 
-/// Version 4 adds one column.
 #[tokio::test]
 async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_it_is() {
     let scratch = Scratch::new();
     let store = scratch.open();
     put(&store, record("alice")).await;
     store.close().await;
+    put_version_4(&scratch);
     scratch.downgrade("ALTER TABLE store DROP COLUMN host; PRAGMA user_version = 3");
     assert_eq!(version(&scratch), 3);
     let store = scratch.open();
@@ -231,7 +235,7 @@ async fn a_store_of_version_3_opens_with_everything_in_it_and_is_at_home_where_i
     });
     assert!(store.is_at_home(ids[0]).await.unwrap());
     store.close().await;
-    assert_eq!(version(&scratch), 4);
+    assert_eq!(version(&scratch), NEWEST);
     let store = scratch.open();
     assert!(store.is_at_home(ids[0]).await.unwrap() && !store.is_at_home(ids[1]).await.unwrap());
 }
@@ -249,6 +253,116 @@ async fn an_upgrade_that_fails_leaves_version_2_as_it_was() {
     let connection = rusqlite::Connection::open(scratch.database()).unwrap();
     connection.prepare("SELECT remembered FROM accounts").unwrap_err();
     connection.prepare("SELECT * FROM remembered").unwrap_err();
+}
+
+/// Makes a store of version 4 out of a newer one that holds nothing but what version 4 knows.
+fn put_version_4(scratch: &Scratch) {
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    let without_what_is_newer = "ALTER TABLE accounts DROP COLUMN scratch_codes; \
+        ALTER TABLE authenticators DROP COLUMN expires; DROP TABLE scratch_codes; \
+        ALTER TABLE store DROP COLUMN previous_key_id; ALTER TABLE authenticators DROP COLUMN suspended; \
+        PRAGMA user_version = 4";
+    connection.execute_batch(without_what_is_newer).unwrap();
+    connection.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_version_4_opens_with_everything_in_it_and_keeps_what_version_5_adds() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let mut expected = record("alice");
+    attach(&mut expected);
+    put(&store, expected.clone()).await;
+    store.close().await;
+    put_version_4(&scratch);
+    let store = scratch.open();
+    let alice = store.read("alice").await.unwrap().unwrap();
+    assert_eq!((&alice.account.remembered, &alice.notices), (&expected.account.remembered, &expected.notices));
+    assert!(
+        alice.account.scratch_codes.is_empty() && alice.account.authenticators.iter().all(|one| one.expires.is_none())
+    );
+    let codes = scratch_codes(&store.recovery_key());
+    let kept = codes.clone();
+    let change = move |tx: &mut Transaction| {
+        let account = &mut tx.record.as_mut().unwrap().account;
+        account.scratch_codes = kept;
+        account.authenticators.last_mut().unwrap().expires = Some(WallTime(1_800_000_000_000));
+    };
+    store.decide("alice", Urgency::Login, change).await.unwrap();
+    store.close().await;
+    assert_eq!(version(&scratch), NEWEST);
+    let alice = scratch.open().read("alice").await.unwrap().unwrap();
+    assert_eq!(alice.account.scratch_codes, codes);
+    let ends: Vec<_> = alice.account.authenticators.iter().map(|one| one.expires).collect();
+    assert_eq!(ends, [None, Some(WallTime(1_800_000_000_000))]);
+    assert_eq!(alice.account.remembered, expected.account.remembered);
+}
+
+#[tokio::test]
+async fn a_store_of_version_5_opens_with_everything_in_it_and_its_key_can_be_rotated() {
+    let scratch = Scratch::new();
+    put_version(&scratch, include_str!("data/store-version-5.sql"));
+    assert_eq!(version(&scratch), 5);
+    let store = scratch.open();
+    assert!(store.key_in_use().previous.is_none());
+    let path = scratch.state().join("machine-id");
+    fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let here = MachineId::read(&path).unwrap();
+    assert!(store.is_at_home(here).await.unwrap());
+    let before = whole(&store).await;
+    let alice = store.read("alice").await.unwrap().unwrap();
+    let mut expected = record("alice");
+    attach(&mut expected);
+    assert_eq!((alice.account.throttle.failures, alice.account.throttle.locks), (4, 2));
+    assert_eq!((&alice.account.remembered, &alice.notices), (&expected.account.remembered, &expected.notices));
+    assert_eq!(alice.account.scratch_codes, scratch_codes(&store.recovery_key()));
+    let ends: Vec<_> = alice.account.authenticators.iter().map(|one| one.expires).collect();
+    assert_eq!(ends, [None, Some(WallTime(1_800_000_000_000))]);
+    assert!(alice.account.authenticators.iter().all(|one| !one.suspended));
+    let bob = store.read("bob").await.unwrap().unwrap();
+    assert_eq!((bob.uid, bob.account.throttle.disabled), (None, Some(Disabled::Administrator)));
+    let told = || Event::new(WallTime(1_800_000_000_000), Kind::Key, Outcome::Note);
+    store.begin_rotation(Some(here), told()).await.unwrap();
+    assert_eq!(store.reseal_some(None).await.unwrap().refused, 0);
+    store.end_rotation(told()).await.unwrap();
+    assert!(store.is_at_home(here).await.unwrap());
+    store.close().await;
+    drop(store);
+    assert_eq!(version(&scratch), NEWEST);
+    assert_ne!(fs::read(scratch.state().join("master.key")).unwrap(), [1; 32]);
+    let store = scratch.open();
+    assert_eq!(whole(&store).await, before);
+    store.verify_chain().await.unwrap();
+}
+
+/// Everything that is kept of everybody, but the secrets.
+async fn whole(store: &Store) -> String {
+    format!("{:?}", store.page("", 100).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_version_5_as_it_was() {
+    let scratch = Scratch::new();
+    put_version(&scratch, include_str!("data/store-version-5.sql"));
+    // The new column is there already: the upgrade fails.
+    scratch.downgrade("ALTER TABLE store ADD COLUMN previous_key_id TEXT");
+    assert!(matches!(scratch.try_open(), Err(StoreError::Unavailable(_))));
+    assert_eq!(version(&scratch), 5);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_version_4_as_it_was() {
+    let scratch = Scratch::new();
+    scratch.open().close().await;
+    put_version_4(&scratch);
+    // The new table is there already: the upgrade fails at its end.
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.execute_batch("CREATE TABLE scratch_codes (x)").unwrap();
+    connection.close().unwrap();
+    assert!(matches!(scratch.try_open(), Err(StoreError::Unavailable(_))));
+    assert_eq!(version(&scratch), 4);
+    let connection = rusqlite::Connection::open(scratch.database()).unwrap();
+    connection.prepare("SELECT expires FROM authenticators").unwrap_err();
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ async fn a_mutable_column_of_any_table() {
         ("accounts", "notices", "zeroblob(32)"),
         ("accounts", "mac", "x'00'"),
         ("authenticators", "active", "0"),
+        ("authenticators", "suspended", "1"),
         ("authenticators", "label", "'other'"),
         ("authenticators", "created", "3"),
         ("authenticators", "digits", "8"),
@@ -92,6 +93,21 @@ async fn a_mutable_column_of_any_table() {
         let key = if table == "accounts" { "name" } else { "account" };
         alter(&format!("UPDATE {table} SET {column} = {value} WHERE {key} = 'alice'"), &["alice"]).await;
     }
+}
+
+#[tokio::test]
+async fn the_mark_of_what_waits_since_a_restore() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let mut alice = record("alice");
+    alice.account.authenticators[1].suspended = true;
+    put(&store, alice).await;
+    store.close().await;
+    drop(store);
+    let waits = scratch.open().read("alice").await.unwrap().unwrap().account.authenticators;
+    assert_eq!(waits.iter().map(|one| one.suspended).collect::<Vec<_>>(), [false, true]);
+    scratch.tamper("UPDATE authenticators SET suspended = NULL");
+    assert!(matches!(scratch.open().read("alice").await, Err(StoreError::Corrupt { .. })));
 }
 
 #[tokio::test]
@@ -159,7 +175,7 @@ async fn an_older_row_put_back_in_its_place() {
     let store = scratch.open();
     let spend = |transaction: &mut Transaction| {
         let moving = &mut transaction.record.as_mut().unwrap().account.authenticators[0].moving;
-        *moving = Moving::Totp(Totp { last: Some(TimeStep(99)), drift: 1 });
+        *moving = Moving::Totp(Totp { last: Some(TimeStep(99)), drift: Some(1) });
     };
     store.decide("alice", Urgency::Login, spend).await.unwrap();
     store.close().await;
@@ -197,7 +213,7 @@ async fn a_record_comes_back_as_it_was_put() {
         lasts: std::time::Duration::from_millis(30_001),
     });
     throttle.disabled = Some(verifier::throttling::Disabled::Administrator);
-    full.account.authenticators[0].moving = Moving::Totp(Totp { last: Some(TimeStep(5)), drift: -2 });
+    full.account.authenticators[0].moving = Moving::Totp(Totp { last: Some(TimeStep(5)), drift: Some(-2) });
     full.account.authenticators[1].moving = Moving::Hotp(verifier::Hotp {
         next: verifier::Counter(u64::MAX),
         far: Some((verifier::Counter(90), verifier::WallTime(8))),

@@ -9,8 +9,9 @@ use zeroize::Zeroize;
 use crate::{
     Error, Explanation, Origin, Rehearsed, Supposition,
     audit::{AuditFilter, AuditPage, AuditReport, AuditWitness},
-    enrollment::EnrollmentSummary,
+    enrollment::{EnrollmentSummary, Offer},
     health::Health,
+    keeping::KeyStatus,
 };
 
 /// Which accounts to list. Absent keys do not filter.
@@ -34,8 +35,10 @@ pub struct Account {
     pub uid: Option<u32>,
     /// An [`AccountState`] as its number.
     pub state: u32,
-    /// How many authenticators are active.
+    /// How many authenticators are active and have not ended.
     pub authenticators: u32,
+    /// How many others it has: they are disabled, or have ended.
+    pub authenticators_off: u32,
     /// Recovery codes that were not used yet.
     pub recovery_codes_left: u32,
     /// Wrong codes since the last login.
@@ -54,7 +57,7 @@ pub struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum AccountState {
-    /// At least one authenticator is active.
+    /// At least one authenticator is active and has not ended.
     Active = 1,
     /// Too many wrong codes: locked for a time.
     Locked = 2,
@@ -103,10 +106,42 @@ pub struct ImportRecord {
     pub digits: u32,
     /// Seconds of a time step, 15 to 120; ignored for `hotp`.
     pub period: u32,
-    /// The next counter; ignored for `totp`.
+    /// The next counter; ignored for `totp`. With `last_code`: the counter that this code may be of.
     pub counter: u64,
-    /// The secret's bytes, 10 to 128 of them.
+    /// The secret's bytes, 10 to 128 of them. With fewer than 16 the authenticator ends at `renew_by`.
     pub secret: Vec<u8>,
+    /// The last time step of which a code was used; ignored for `hotp`. One that lies in the future counts as now's.
+    pub last_step: Option<u64>,
+    /// By how many steps its clock runs ahead (+) or behind (-); ignored for `hotp`. Beyond 10 it counts as 0, and the
+    /// authenticator needs a resynchronisation.
+    pub drift: Option<i64>,
+    /// The code that was used last, where its step or counter is not known. It is accepted no more.
+    pub last_code: Option<u32>,
+    /// When `last_code` was used, in seconds since the epoch; absent: now.
+    pub last_code_at: Option<u64>,
+    /// Single-use codes of 8 digits that come with it, as numbers; an account has 10 at most. Absent where nothing is
+    /// known of any: then those of an earlier import stay as they are.
+    pub scratch_codes: Option<Vec<u32>>,
+    /// From when on these open nothing, in seconds since the epoch, within 366 days; absent: in 90 days.
+    pub scratch_codes_until: Option<u64>,
+    /// From when on a secret of fewer than 16 bytes opens nothing, in seconds since the epoch, within 732 days; absent:
+    /// in 365 days.
+    pub renew_by: Option<u64>,
+}
+
+impl ImportRecord {
+    /// Of an authenticator of this account, TOTP with SHA-1, 6 digits and 30 seconds, of which nothing was used.
+    #[must_use]
+    pub fn new(account: impl Into<String>, secret: Vec<u8>) -> Self {
+        let mut record = Self::default();
+        record.account = account.into();
+        record.kind = "totp".into();
+        record.algorithm = "SHA1".into();
+        record.digits = 6;
+        record.period = 30;
+        record.secret = secret;
+        record
+    }
 }
 
 impl fmt::Debug for ImportRecord {
@@ -121,6 +156,8 @@ impl fmt::Debug for ImportRecord {
 impl Drop for ImportRecord {
     fn drop(&mut self) {
         self.secret.zeroize();
+        self.last_code.zeroize();
+        self.scratch_codes.zeroize();
     }
 }
 
@@ -139,20 +176,22 @@ pub struct ImportResult {
 pub enum ImportOutcome {
     /// A new authenticator is active.
     Added = 1,
-    /// The account has this very secret already; nothing changed.
+    /// The account has this very authenticator already; nothing changed.
     Present = 2,
     /// Not taken; the remark says why.
     Refused = 3,
     /// A new authenticator is active, but the name service does not list the account: its uid is bound at
     /// its first login.
     AddedUnbound = 4,
+    /// The account has this very authenticator already; what was used of it elsewhere since is spent here now too.
+    CaughtUp = 5,
 }
 
 impl ImportOutcome {
     /// The outcome with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        [Self::Added, Self::Present, Self::Refused, Self::AddedUnbound]
+        [Self::Added, Self::Present, Self::Refused, Self::AddedUnbound, Self::CaughtUp]
             .into_iter()
             .find(|outcome| *outcome as u32 == number)
     }
@@ -197,6 +236,18 @@ pub trait Admin {
     #[zbus(allow_interactive_auth)]
     fn enable(&self, user: &str) -> Result<(), Error>;
 
+    /// Refuses the codes of one authenticator until [`AdminProxy::enable_authenticator`]; the others go on.
+    #[zbus(allow_interactive_auth)]
+    fn disable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error>;
+
+    /// Accepts the codes of one authenticator again. What ended stays ended.
+    #[zbus(allow_interactive_auth)]
+    fn enable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error>;
+
+    /// Hands out the secret of an authenticator once more, for a new phone; one of HOTP with its next counter. Root's
+    /// alone, and only where the configuration switches it on (`admin.export`).
+    fn export(&self, user: &str, authenticator: &str) -> Result<Offer, Error>;
+
     /// Forgets every authenticator, recovery code and failure of the account. With `allow_enrolment` greater
     /// than 0 the account may enrol itself within that many seconds.
     #[zbus(allow_interactive_auth)]
@@ -214,6 +265,9 @@ pub trait Admin {
 
     /// Imports up to [`crate::MAX_RECORDS`] authenticators in one transaction. Root's alone.
     fn import(&self, records: &[ImportRecord]) -> Result<Vec<ImportResult>, Error>;
+
+    /// What [`AdminProxy::import`] would answer, record by record; changes nothing. Root's alone.
+    fn check_import(&self, records: &[ImportRecord]) -> Result<Vec<ImportResult>, Error>;
 
     /// Reads up to `limit` (1 to [`crate::MAX_RECORDS`]) records of the audit whose numbers are greater than
     /// `after`.
@@ -249,6 +303,21 @@ pub trait Admin {
     /// rehearse on for a while, on the same connection, with the same origin.
     #[zbus(allow_interactive_auth)]
     fn rehearse(&self, users: &[&str], origin: &Origin, supposition: &Supposition) -> Result<Vec<Rehearsed>, Error>;
+
+    /// Makes a new master key and seals everything under it while logins go on. Returns once the new key is in use;
+    /// [`AdminProxy::key_status`] tells how far the rest has come. Refuses with `Busy` where that is under way, with
+    /// `InvalidArgument` where the key is a systemd credential.
+    #[zbus(allow_interactive_auth)]
+    fn rotate_key(&self) -> Result<(), Error>;
+
+    /// Which master key is in use, and how far a rotation has come.
+    #[zbus(allow_interactive_auth)]
+    fn key_status(&self) -> Result<KeyStatus, Error>;
+
+    /// Writes the master key and the store, as it is at one instant, into the writing end of a pipe: [`crate::BACKUP_HEADER`],
+    /// the 32 bytes of the key, the length of the database as 8 bytes (big-endian), the database. Tells how many accounts
+    /// are kept; where it fails, what came through the pipe is worth nothing. Root's alone.
+    fn backup(&self, pipe: zbus::Fd<'_>) -> Result<u64, Error>;
 
     /// Reads the configuration again; the one in force stays if the new one is wrong.
     #[zbus(allow_interactive_auth)]

@@ -25,7 +25,7 @@ pub struct EnrollmentOptions {
     pub no_confirm: Option<bool>,
 }
 
-/// A pending enrolment: the one moment at which the secret leaves the daemon.
+/// A pending enrolment: the one moment at which the secret leaves the daemon, but for [`crate::AdminProxy::export`].
 #[derive(Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict")]
 pub struct Offer {
@@ -112,12 +112,33 @@ pub struct Authenticator {
     pub digits: u32,
     /// Seconds of a time step; 0 for `hotp`.
     pub period: u32,
-    /// Whether it is accepted at logins.
+    /// Whether it is switched on. Its codes are accepted where it is, is not suspended and has not ended.
     pub active: bool,
+    /// Whether its codes are refused since a restore, until an administrator enables the account or the authenticator.
+    pub suspended: bool,
     /// When it was enrolled, in seconds since the epoch.
     pub created: u64,
     /// When it last let somebody in, in seconds since the epoch.
     pub last_used: Option<u64>,
+    /// From when on its codes are refused, in seconds since the epoch; absent where it does not end.
+    pub expires: Option<u64>,
+    /// By how many seconds its clock is known to run ahead (+) or behind (-); absent for `hotp`, and where nobody knows.
+    pub clock_off: Option<i64>,
+    /// Whether its clock is off by more than an import could keep, so that a resynchronisation is needed first.
+    pub needs_resync: bool,
+    /// Whether its secret is shorter than the 128 bits that new ones have at least (RFC 4226, section 4, R6).
+    pub weak: bool,
+}
+
+/// What a resynchronisation found. One of the two is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict")]
+pub struct Resynchronisation {
+    /// By how many seconds the clock of a `totp` authenticator runs ahead (+) or behind (-). A code may be a time step old
+    /// when it is typed: it is known no better than that.
+    pub clock_off: Option<i64>,
+    /// How many codes of an `hotp` authenticator were passed over.
+    pub skipped: Option<u64>,
 }
 
 /// The authenticators of an account and what is left of its recovery codes.
@@ -130,6 +151,8 @@ pub struct EnrollmentSummary {
     pub authenticators: Vec<Authenticator>,
     /// Recovery codes that were not used yet.
     pub recovery_codes_left: u32,
+    /// Scratch codes of imported authenticators that were not used yet and have not ended.
+    pub scratch_codes_left: u32,
     /// Whether the account is disabled until an administrator enables it.
     pub disabled: bool,
     /// Seconds until a lock lifts, where there is one.
@@ -185,6 +208,10 @@ pub trait Enrollment {
 
     /// Removes an authenticator for good.
     fn remove(&self, user: &str, authenticator: &str) -> Result<(), Error>;
+
+    /// Resynchronises an authenticator by two codes that it showed one after the other; both are used up. An account
+    /// may do so for itself after it verified another factor, another authenticator or a recovery code, on this connection.
+    fn resync(&self, user: &str, authenticator: &str, first: &str, second: &str) -> Result<Resynchronisation, Error>;
 
     /// Replaces all recovery codes; the old ones stop working.
     fn new_recovery_codes(&self, user: &str) -> Result<Vec<String>, Error>;

@@ -12,6 +12,7 @@ mod enrollment;
 mod error;
 mod explanation;
 mod health;
+mod keeping;
 mod verification;
 
 pub use admin::{
@@ -20,10 +21,12 @@ pub use admin::{
 pub use audit::{AuditEntry, AuditFilter, AuditFinding, AuditPage, AuditReport, AuditWitness};
 pub use enrollment::{
     Authenticator, Confirmation, EnrollmentOptions, EnrollmentProxy, EnrollmentSummary, Offer, RememberedLogin,
+    Resynchronisation,
 };
 pub use error::Error;
 pub use explanation::{Explanation, LoginOutcome, PassedOver, Rehearsed, Supposition};
 pub use health::Health;
+pub use keeping::KeyStatus;
 pub use verification::{Action, Denial, Details, Message, MessageKind, Origin, Step, VerifierProxy};
 
 /// The well-known name that the daemon owns on the system bus.
@@ -50,6 +53,9 @@ pub const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 
 /// Where the packages put the daemon. The tool runs it to check a configuration, and looks nowhere else.
 pub const DAEMON: &str = "/usr/libexec/countersignd";
+
+/// How a backup begins, and the version of its form.
+pub const BACKUP_HEADER: &[u8] = b"countersign-backup 1\n";
 
 /// The largest message, in bytes, that the private socket accepts.
 pub const MAX_MESSAGE: usize = 64 * 1024;

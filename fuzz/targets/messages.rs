@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, io::Write as _, os::unix::net::UnixStream};
 
-use daemon::bus::transport::{Transport, Unanswered};
+use daemon::bus::{read_as_fuzzed, transport::Transport};
 use dbus_api::{
     AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, Confirmation, EnrollmentOptions,
     EnrollmentSummary, Error, ImportRecord, ImportResult, Offer, Origin, Setting, Step,
@@ -12,7 +12,6 @@ use dbus_api::{
 use libfuzzer_sys::fuzz_target;
 use zbus::{
     Message,
-    connection::socket::{ReadHalf as _, Socket as _},
     wire::{
         Endian,
         serialized::{Context, Data},
@@ -42,16 +41,12 @@ async fn read(bytes: &[u8]) {
     let _ = client.write(bytes);
     drop(client);
     let server = tokio::net::UnixStream::from_std(server).unwrap();
-    let greeting = Transport::handshake(server, 1000, "0123456789abcdef0123456789abcdef", Unanswered::default());
-    let Ok(transport) = greeting.await else { return };
-    let (mut reader, _writer) = transport.split().take();
-    let mut buffer = [0; 1024];
+    let greeting = Transport::handshake(server, 1000, "0123456789abcdef0123456789abcdef");
+    let Ok(mut transport) = greeting.await else { return };
     let mut all = 0;
-    while let Ok((read, _)) = reader.recvmsg(&mut buffer).await {
-        all += read;
-        if read == 0 {
-            break;
-        }
+    while let Ok(message) = transport.message().await {
+        all += message.len();
+        read_as_fuzzed(&message);
     }
     assert!(all <= bytes.len());
 }

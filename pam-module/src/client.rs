@@ -16,7 +16,7 @@ use dbus_api::{BUS_NAME, OBJECT_PATH, Origin, Step, VERIFIER_INTERFACE};
 use zbus::{fdo, wire::DynamicDeserialize};
 
 use crate::{
-    connection::{Connection, Target, Trouble, pause},
+    connection::{Connection, Target, Trouble, pause, prepare},
     flow::{Client, Failure},
     options::Options,
 };
@@ -69,28 +69,55 @@ impl<'a> Courier<'a> {
         outcome
     }
 
-    /// The private socket, then the bus.
-    fn connect(&self, deadline: Instant) -> Result<Link, Failure> {
+    /// Makes the first call: over the private socket, then over the bus. Who does not take the greeting took no call.
+    fn first_call<B, T>(&mut self, member: &str, body: &B, deadline: Instant) -> Result<T, Failure>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: for<'d> DynamicDeserialize<'d>,
+    {
         let mut reason = String::new();
         if let Some(path) = &self.options.socket {
-            match private_socket(path, deadline) {
-                Ok(link) => return Ok(link),
+            match self.call_privately(path, member, body, deadline) {
+                Ok(answer) => return answer,
                 Err(trouble) => reason = format!("{}; ", unreachable(path, trouble)?),
             }
         }
         let bus = &self.options.bus;
         match through_bus(self.options, deadline) {
-            Ok(link) => Ok(link),
-            Err(trouble) => Err(Failure::Unreachable(format!("{reason}{}", unreachable(bus, trouble)?))),
+            Ok(link) => self.link = Some(link),
+            Err(trouble) => return Err(Failure::Unreachable(format!("{reason}{}", unreachable(bus, trouble)?))),
+        }
+        self.call(member, body, deadline)
+    }
+
+    /// Makes the first call over the private socket; fails where nobody to be trusted takes the greeting there. The
+    /// call is written before the connection is made: what wakes the daemon finds it there.
+    fn call_privately<B, T>(
+        &mut self,
+        path: &Path,
+        member: &str,
+        body: &B,
+        deadline: Instant,
+    ) -> Result<Result<T, Failure>, Unreached>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: for<'d> DynamicDeserialize<'d>,
+    {
+        let target = Target { destination: None, path: OBJECT_PATH, interface: VERIFIER_INTERFACE };
+        let call = prepare(&target, member, body)?;
+        let mut link = private_socket(path, deadline)?;
+        match link.connection.call_prepared(&call, deadline) {
+            Err(trouble) if !link.connection.is_greeted() => Err(trouble.into()),
+            answer => {
+                self.link = Some(link);
+                Ok(answer.map_err(failure))
+            }
         }
     }
 
     /// What becomes of a login that nobody was asked a code for.
     pub(crate) fn unasked(&mut self, user: &str, origin: &Origin) -> Result<Step, Failure> {
-        self.bounded(|courier, deadline| {
-            courier.link = Some(courier.connect(deadline)?);
-            courier.call("Unasked", &(user, origin), deadline)
-        })
+        self.bounded(|courier, deadline| courier.first_call("Unasked", &(user, origin), deadline))
     }
 
     fn call<B, T>(&mut self, member: &str, body: &B, deadline: Instant) -> Result<T, Failure>
@@ -112,11 +139,9 @@ impl<'a> Courier<'a> {
 
 impl Client for Courier<'_> {
     fn begin(&mut self, user: &str, origin: &Origin) -> Result<(u64, Step), Failure> {
-        self.bounded(|courier, deadline| {
-            if courier.link.is_none() {
-                courier.link = Some(courier.connect(deadline)?);
-            }
-            courier.call("Begin", &(user, origin), deadline)
+        self.bounded(|courier, deadline| match courier.link {
+            Some(_) => courier.call("Begin", &(user, origin), deadline),
+            None => courier.first_call("Begin", &(user, origin), deadline),
         })
     }
 
@@ -135,7 +160,10 @@ impl Client for Courier<'_> {
         self.bounded(|courier, deadline| {
             loop {
                 let connected = match (way, &courier.options.socket) {
-                    (Way::PrivateSocket, Some(path)) => private_socket(path, deadline),
+                    (Way::PrivateSocket, Some(path)) => private_socket(path, deadline).and_then(|mut link| {
+                        link.connection.authenticate(deadline)?;
+                        Ok(link)
+                    }),
                     _ => through_bus(courier.options, deadline),
                 };
                 match connected {
@@ -193,15 +221,14 @@ fn may_own_name(uid: u32, options: &Options) -> bool {
     uid == 0 || owner.is_none_or(|owner| owner == uid)
 }
 
-/// An authenticated connection to the socket at `path`, whose other end is root or the owner of the socket.
+/// A connection to the socket at `path`, whose other end is root or the owner of the socket.
 fn trusted(path: &Path, deadline: Instant) -> Result<Connection, Unreached> {
     let owner = socket_owner(path)?;
-    let mut connection = Connection::open(path, deadline)?;
+    let connection = Connection::open(path, deadline)?;
     let peer = connection.peer_uid()?;
     if peer != 0 && peer != owner {
         return Err(Unreached::Untrusted(format!("served by uid {peer}, owned by uid {owner}")));
     }
-    connection.authenticate(deadline)?;
     Ok(connection)
 }
 

@@ -72,7 +72,22 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Connection {
     stream: UnixStream,
     received: Vec<u8>,
+    greeting: Greeting,
 }
+
+/// How far the authentication is (D-Bus specification, "EXTERNAL").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    /// It goes out with the first call.
+    Unsaid,
+    /// It was sent, and its answer comes before that of the first call.
+    Unanswered,
+    /// The other end took it.
+    Answered,
+}
+
+/// A call that is ready to be sent.
+pub(crate) struct Prepared(Message);
 
 impl Connection {
     /// Connects to the socket at `path` without ever blocking in connect(2); nothing is sent yet.
@@ -82,7 +97,10 @@ impl Connection {
         loop {
             let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(broken)?;
             match connect(stream.as_raw_fd(), &address) {
-                Ok(()) => return Ok(Self { stream: UnixStream::from(stream), received: Vec::new() }),
+                Ok(()) => {
+                    let stream = UnixStream::from(stream);
+                    return Ok(Self { stream, received: Vec::new(), greeting: Greeting::Unsaid });
+                }
                 Err(Errno::EAGAIN | Errno::EINTR) => pause(QUEUE_PAUSE, deadline)?,
                 Err(error) => return Err(broken(error)),
             }
@@ -94,10 +112,19 @@ impl Connection {
         Ok(getsockopt(&self.stream, PeerCredentials).map_err(broken)?.uid())
     }
 
-    /// Authenticates as this process's effective uid (D-Bus specification, "EXTERNAL").
+    /// Whether the other end has taken the authentication, and so may have taken a call.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeting == Greeting::Answered
+    }
+
+    /// Authenticates without waiting for a first call.
     pub(crate) fn authenticate(&mut self, deadline: Instant) -> Result<(), Trouble> {
-        let uid: String = geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
-        self.send(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes(), deadline)?;
+        self.send(&[], deadline)?;
+        self.read_greeting(deadline)
+    }
+
+    /// Waits for the answer to the authentication.
+    fn read_greeting(&mut self, deadline: Instant) -> Result<(), Trouble> {
         let end = loop {
             if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
                 break end;
@@ -108,7 +135,11 @@ impl Connection {
             self.receive(deadline)?;
         };
         let line: Vec<u8> = self.received.drain(..end + 2).collect();
-        if line.starts_with(b"OK ") { Ok(()) } else { Err(invalid("the handshake was refused")) }
+        if !line.starts_with(b"OK ") {
+            return Err(invalid("the handshake was refused"));
+        }
+        self.greeting = Greeting::Answered;
+        Ok(())
     }
 
     /// Calls a member and waits for its answer; whatever else arrives meanwhile is passed over.
@@ -123,9 +154,16 @@ impl Connection {
         B: serde::Serialize + zbus::DynamicType,
         T: for<'d> zbus::wire::DynamicDeserialize<'d>,
     {
-        let call = method_call(target, member, body)?;
-        self.send(call.data(), deadline)?;
-        self.answer(&call, deadline)
+        self.call_prepared(&prepare(target, member, body)?, deadline)
+    }
+
+    /// Makes a call that was prepared, and waits for its answer.
+    pub(crate) fn call_prepared<T>(&mut self, call: &Prepared, deadline: Instant) -> Result<T, Trouble>
+    where
+        T: for<'d> zbus::wire::DynamicDeserialize<'d>,
+    {
+        self.send(call.0.data(), deadline)?;
+        self.answer(&call.0, deadline)
     }
 
     /// Calls a member that takes a number and a secret text. zbus frees what it builds messages in as it is, so it gets a
@@ -173,6 +211,9 @@ impl Connection {
 
     /// The next whole message.
     fn message(&mut self, deadline: Instant) -> Result<Message, Trouble> {
+        if self.greeting != Greeting::Answered {
+            self.read_greeting(deadline)?;
+        }
         let length = loop {
             if let Some(length) = message_length(&self.received)? {
                 break length;
@@ -190,7 +231,20 @@ impl Connection {
         message.map_err(Trouble::Answer)
     }
 
-    fn send(&self, mut bytes: &[u8], deadline: Instant) -> Result<(), Trouble> {
+    /// Sends a message, the first one behind the authentication as this process's effective uid: the other end was
+    /// checked by the kernel's word before, and the answer to the greeting proves nothing more.
+    fn send(&mut self, message: &[u8], deadline: Instant) -> Result<(), Trouble> {
+        if self.greeting != Greeting::Unsaid {
+            return self.send_all(message, deadline);
+        }
+        let uid: String = geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+        let mut bytes = Zeroizing::new(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").into_bytes());
+        bytes.extend_from_slice(message);
+        self.greeting = Greeting::Unanswered;
+        self.send_all(&bytes, deadline)
+    }
+
+    fn send_all(&self, mut bytes: &[u8], deadline: Instant) -> Result<(), Trouble> {
         while !bytes.is_empty() {
             match send(self.stream.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
                 Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
@@ -223,6 +277,14 @@ impl Connection {
         poll_until(&mut [PollFd::new(self.stream.as_fd(), flags)], deadline)?;
         if deadline <= Instant::now() { Err(Trouble::Deadline) } else { Ok(()) }
     }
+}
+
+/// Writes a call without arguments that are secret.
+pub(crate) fn prepare<B>(target: &Target<'_>, member: &str, body: &B) -> Result<Prepared, Trouble>
+where
+    B: serde::Serialize + zbus::DynamicType,
+{
+    method_call(target, member, body).map(Prepared)
 }
 
 fn method_call<B>(target: &Target<'_>, member: &str, body: &B) -> Result<Message, Trouble>

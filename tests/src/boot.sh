@@ -41,7 +41,7 @@ ln -s /proc/self/fd "$root/dev/fd"
 if [ -n "${SCRATCH_DISK:-}" ]; then
     mkdir -p "$root/scratch-disk" "$root/var/lib/countersign"
     if [ "$SCRATCH_DISK" = new ]; then
-        truncate -s 16M "$root/scratch-disk/image"
+        truncate -s "$SCRATCH_DISK_SIZE" "$root/scratch-disk/image"
         mkfs.ext4 -q -F "$root/scratch-disk/image"
     else
         cp "$SCRATCH_DISK" "$root/scratch-disk/image"

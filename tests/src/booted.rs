@@ -121,6 +121,15 @@ impl Booted {
         Ok(self.root()?.exists(path))
     }
 
+    /// Where this machine's programs find a path of the booted one.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn path_of(&self, path: &str) -> Result<PathBuf> {
+        let leader = self.leader()?.context("the machine has no first process")?;
+        Ok(PathBuf::from(format!("/proc/{leader}/root{path}")))
+    }
+
     /// Reboots, and returns once everything is up again.
     ///
     /// # Errors

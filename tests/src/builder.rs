@@ -31,6 +31,19 @@ const SUDOERS: &str = "Defaults env_reset, timestamp_timeout=0, lecture=never\n\
      Defaults secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"\n\
      root ALL=(ALL:ALL) ALL\n%scratch-sudo ALL=(ALL:ALL) ALL\n";
 
+/// What surrounds the daemon of a host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setting {
+    /// Libraries.
+    pub(crate) preloads: Vec<String>,
+    /// `NAME=VALUE`.
+    pub(crate) variables: Vec<String>,
+    /// Arguments of prlimit(1).
+    pub(crate) limits: Vec<String>,
+    /// The daemon's own arguments.
+    pub(crate) arguments: Vec<String>,
+}
+
 /// What a [`Host`] shall be. Every step has a usual value.
 #[derive(Clone, Debug, Default)]
 #[must_use]
@@ -46,7 +59,9 @@ pub struct HostBuilder {
     sudoers: String,
     fake_clock: bool,
     disk: Option<String>,
+    disk_size: Option<String>,
     daemon_waits: bool,
+    daemon_setting: Setting,
 }
 
 impl HostBuilder {
@@ -143,9 +158,45 @@ impl HostBuilder {
         self
     }
 
+    /// The size of that disk, as truncate(1) takes it; 16 MiB otherwise.
+    pub fn disk_size(mut self, size: &str) -> Self {
+        self.disk_size = Some(size.to_owned());
+        self
+    }
+
     /// The daemon's state lies on a copy of this disk.
     pub fn state_on_this_disk(mut self, image: &Path) -> Self {
         self.disk = Some(image.display().to_string());
+        self
+    }
+
+    /// A library of the host that is loaded into the daemon before all others.
+    pub(crate) fn daemon_preloads(mut self, library: &str) -> Self {
+        self.daemon_setting.preloads.push(library.to_owned());
+        self
+    }
+
+    /// A variable of the daemon's environment.
+    pub(crate) fn daemon_variable(mut self, name: &str, value: &str) -> Self {
+        self.daemon_setting.variables.push(format!("{name}={value}"));
+        self
+    }
+
+    /// One more argument of the daemon.
+    pub(crate) fn daemon_argument(mut self, argument: &str) -> Self {
+        self.daemon_setting.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// A file of zeros that everybody may write to and map, and that stays the same file.
+    pub(crate) fn shared_page(mut self, path: &str, length: usize) -> Self {
+        self.files.push((path.to_owned(), vec![0; length], 0o666));
+        self
+    }
+
+    /// Limits of the daemon, as prlimit(1) takes them, such as `--nofile=64`.
+    pub fn daemon_limit(mut self, limit: &str) -> Self {
+        self.daemon_setting.limits.push(limit.to_owned());
         self
     }
 
@@ -169,7 +220,7 @@ impl HostBuilder {
         let daemon = Daemon::new(pid)?;
         let ahead = self.fake_clock.then(|| Mutex::new(0));
         let sshd = self.sshd_start();
-        let host = Host { machine, pid, root, people: self.people, daemon, ahead };
+        let host = Host { machine, pid, root, people: self.people, daemon, ahead, setting: self.daemon_setting };
         host.start_services(sshd)?;
         if !self.daemon_waits {
             host.start_daemon()?;
@@ -200,7 +251,7 @@ impl HostBuilder {
             command.arg(source).arg(path);
         }
         if let Some(disk) = &self.disk {
-            command.env("SCRATCH_DISK", disk);
+            command.env("SCRATCH_DISK", disk).env("SCRATCH_DISK_SIZE", self.disk_size.as_deref().unwrap_or("16M"));
         }
         let mut machine = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("unshare")?;
         let mut line = String::new();
@@ -221,12 +272,14 @@ impl HostBuilder {
             (programs::staged("countersign")?, "/usr/bin/countersign".to_owned()),
             (programs::staged("pam_countersign.so")?, format!("{modules}/pam_countersign.so")),
         ];
-        for driver in ["pam_client", "socket_client", "fake_daemon", "bus_fuzzer", "member_caller"] {
+        for driver in ["pam_client", "socket_client", "fake_daemon", "bus_fuzzer", "member_caller", "bus_proxy"] {
             binds.push((programs::driver(driver)?, format!("/usr/lib/scratch/{driver}")));
         }
         let policy = "org.countersign.Countersign1.conf";
         let shipped = programs::shipped(&format!("packaging/dbus/{policy}"));
         binds.push((shipped, format!("/usr/share/dbus-1/system.d/{policy}")));
+        // What is given explicitly stands in the place of what was staged.
+        binds.retain(|(_, path)| !self.binds.iter().any(|(_, given)| given == path));
         binds.extend(self.binds.iter().cloned());
         Ok(binds)
     }

@@ -43,6 +43,8 @@ struct Process {
 pub struct Figures {
     /// Resident memory in KiB.
     pub resident: u64,
+    /// What of it is not mapped from a file, in KiB.
+    pub anonymous: u64,
     /// Most resident memory it ever had, in KiB.
     pub peak: u64,
     /// Open file descriptors.
@@ -64,7 +66,7 @@ impl Daemon {
     /// Runs `command` and returns once the daemon said that it is ready.
     pub(crate) fn start(&self, mut command: Command) -> Result<()> {
         let mut process = self.process();
-        if process.is_some() {
+        if process.as_mut().is_some_and(|process| matches!(process.entrance.try_wait(), Ok(None))) {
             bail!("the daemon runs already");
         }
         self.forget_notifications()?;
@@ -119,6 +121,14 @@ impl Daemon {
         Ok(())
     }
 
+    /// Its number outside the host.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub(crate) fn id(&self) -> Result<Pid> {
+        Ok(self.process().as_ref().context("the daemon does not run")?.daemon)
+    }
+
     /// SIGSTOP: it neither answers nor ends.
     ///
     /// # Errors
@@ -166,7 +176,8 @@ impl Daemon {
         }
         threads.sort();
         let descriptors = fs::read_dir(self.proc("fd")?)?.count();
-        Ok(Figures { resident: kibibytes("VmRSS:")?, peak: kibibytes("VmHWM:")?, descriptors, threads })
+        let (resident, anonymous, peak) = (kibibytes("VmRSS:")?, kibibytes("RssAnon:")?, kibibytes("VmHWM:")?);
+        Ok(Figures { resident, anonymous, peak, descriptors, threads })
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

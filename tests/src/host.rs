@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use crate::{
     Daemon, Dialogue, Enrolment, HostBuilder, HotpKey, Line, Outcome,
     account::{self, Person},
+    builder::Setting,
     daemon::{self, wait},
     root::Root,
 };
@@ -35,6 +36,8 @@ pub struct Host {
     pub(crate) daemon: Daemon,
     /// Seconds that the daemon's clock is ahead, where it is a false one; less than 0 where it is behind.
     pub(crate) ahead: Option<Mutex<i64>>,
+    /// What surrounds the daemon.
+    pub(crate) setting: Setting,
 }
 
 impl Host {
@@ -224,12 +227,20 @@ impl Host {
         let uid = account::DAEMON_UID.to_string();
         command.args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--no-new-privs"]);
         command.args(["--inh-caps=-all", "--bounding-set=-all", "env", &format!("NOTIFY_SOCKET={}", daemon::NOTIFY)]);
+        let mut libraries = self.setting.preloads.clone();
+        command.args(&self.setting.variables);
         if self.ahead.is_some() {
-            let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-            command.args([&format!("LD_PRELOAD={library}"), &format!("FAKETIME_TIMESTAMP_FILE={CLOCK}")]);
+            libraries.push(format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH));
+            command.arg(format!("FAKETIME_TIMESTAMP_FILE={CLOCK}"));
             command.args(["FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"]);
         }
-        command.arg("/usr/libexec/countersignd");
+        if !libraries.is_empty() {
+            command.arg(format!("LD_PRELOAD={}", libraries.join(":")));
+        }
+        if !self.setting.limits.is_empty() {
+            command.arg("prlimit").args(&self.setting.limits).arg("--");
+        }
+        command.arg("/usr/libexec/countersignd").args(&self.setting.arguments);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         Ok(command)
     }

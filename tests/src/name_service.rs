@@ -1,15 +1,9 @@
 //! A name service for scratch hosts that can be slow, hang, fail and change its mind: an NSS module in C, beside
 //! the host's own files.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::PathBuf,
-    process::Command,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt::Write as _;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::{Host, HostBuilder, programs};
 
@@ -59,7 +53,8 @@ impl HostBuilder {
     /// The C compiler failed.
     pub fn name_service(self, accounts: &[(&str, u32)]) -> Result<Self> {
         let library = format!("/lib/{}-linux-gnu/libnss_countersigntest.so.2", std::env::consts::ARCH);
-        let host = self.bind(compiled()?, &library).file("/etc/nsswitch.conf", SWITCH);
+        let module = programs::shared_library("tests/nss/countersigntest.c", "libnss_countersigntest.so.2")?;
+        let host = self.bind(module, &library).file("/etc/nsswitch.conf", SWITCH);
         Ok(host.file(CONTROL, &NameService::Answers.control(accounts)))
     }
 }
@@ -72,22 +67,4 @@ impl Host {
     pub fn name_service(&self, behaviour: NameService, accounts: &[(&str, u32)]) -> Result<()> {
         self.write(CONTROL, &behaviour.control(accounts))
     }
-}
-
-/// The module, compiled once in each run.
-fn compiled() -> Result<PathBuf> {
-    static DONE: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = done.as_ref() {
-        return Ok(path.clone());
-    }
-    let path = programs::driver("pam_client")?.with_file_name("libnss_countersigntest.so.2");
-    let fresh = path.with_extension(format!("{}", std::process::id()));
-    let mut compiler = Command::new("cc");
-    compiler.args(["-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", "-o"]).arg(&fresh);
-    let status = compiler.arg(programs::shipped("tests/nss/countersigntest.c")).status().context("cc")?;
-    ensure!(status.success(), "the name service does not compile");
-    fs::rename(&fresh, &path)?;
-    *done = Some(path.clone());
-    Ok(path)
 }

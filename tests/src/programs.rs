@@ -1,8 +1,14 @@
 //! Where the built programs are: the staged ones that are shipped, and this crate's own drivers.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A program or module that `make build` staged, such as `countersignd`.
 ///
@@ -34,6 +40,28 @@ pub fn driver(name: &str) -> Result<PathBuf> {
     if !path.is_file() {
         bail!("{} is missing: cargo builds it together with the scenarios", path.display());
     }
+    Ok(path)
+}
+
+/// A shared library of one C file of the checkout, compiled once in each run.
+///
+/// # Errors
+/// The C compiler failed.
+pub(crate) fn shared_library(source: &str, name: &str) -> Result<PathBuf> {
+    static DONE: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = done.get_or_insert_default();
+    if let Some(path) = done.get(name) {
+        return Ok(path.clone());
+    }
+    let path = driver("pam_client")?.with_file_name(name);
+    let fresh = path.with_extension(format!("{}", std::process::id()));
+    let mut compiler = Command::new("cc");
+    compiler.args(["-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", "-o"]).arg(&fresh);
+    let status = compiler.arg(shipped(source)).status().context("cc")?;
+    ensure!(status.success(), "{source} does not compile");
+    fs::rename(&fresh, &path)?;
+    done.insert(name.to_owned(), path.clone());
     Ok(path)
 }
 

@@ -10,7 +10,7 @@ use crate::recovery_code::{Found as FoundRecoveryCode, spend};
 use crate::throttling::Disabled;
 use crate::window::{Found, seek};
 use crate::{Code, Kind, Limits, Moving, Now, Parameters, RecoveryCode, RecoveryKey, Reply, Secret};
-use crate::{Remembered, StoredRecoveryCode, Throttle, WallTime};
+use crate::{Remembered, StoredRecoveryCode, StoredScratchCode, Throttle, WallTime, scratch_code};
 
 /// By how much the wall clock may have gone back since the last decision before TOTP codes are refused.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(120);
@@ -31,7 +31,7 @@ pub struct Authenticator {
     pub id: AuthenticatorId,
     /// Its name.
     pub label: String,
-    /// Whether its codes are accepted.
+    /// Whether it is switched on; [`Authenticator::is_in_force`] tells whether its codes are accepted.
     pub active: bool,
     /// All that is fixed.
     pub parameters: Parameters,
@@ -43,6 +43,11 @@ pub struct Authenticator {
     pub created: WallTime,
     /// When it last let somebody in.
     pub last_used: Option<WallTime>,
+    /// From when on its codes are refused: an imported secret that is shorter than new ones may be has to be renewed.
+    pub expires: Option<WallTime>,
+    /// Whether its codes are refused since a restore, until an administrator trusts them again
+    /// ([`Account::distrust`]).
+    pub suspended: bool,
 }
 
 /// All that decides about an account's replies.
@@ -55,6 +60,8 @@ pub struct Account {
     /// Its recovery codes, used ones too. They belong to the account: they work whether or not an authenticator
     /// is active.
     pub recovery_codes: Vec<StoredRecoveryCode>,
+    /// The scratch codes that came with imported authenticators, used ones too; [`scratch_code::MOST`] at most.
+    pub scratch_codes: Vec<StoredScratchCode>,
     /// When a reply was last accepted or charged, by the wall clock: more than 2 minutes before it, TOTP is refused.
     /// A grant sets it; a charge only raises it, or a wrong code would switch that guard off.
     pub last_decision: Option<WallTime>,
@@ -135,12 +142,22 @@ pub enum Reason {
     Disabled,
     /// No code, and the account has neither an active authenticator nor an unused recovery code; charged.
     NotEnrolled,
+    /// The same, but it has authenticators that were active until they ended; charged.
+    Expired,
     /// Not a code at all; not charged.
     Malformed,
     /// sshd had refused the account already; not charged.
     BlockedBySshd,
     /// A right TOTP code, spent or not, but the clock ran backwards; not charged, not spent.
     ClockBackwards,
+}
+
+impl Reason {
+    /// Whether a reply that is refused for it counts as a wrong code.
+    #[must_use]
+    pub const fn is_charged(self) -> bool {
+        matches!(self, Self::Wrong | Self::NotEnrolled | Self::Expired)
+    }
 }
 
 impl Account {
@@ -165,12 +182,12 @@ impl Account {
             (Standing::Locked(_), _) => Verdict::Refused(Reason::Locked),
             (Standing::Open, Reply::BlockedBySshd) => Verdict::Refused(Reason::BlockedBySshd),
             (Standing::Open, Reply::Malformed) => Verdict::Refused(Reason::Malformed),
-            (Standing::Open, Reply::Code(code)) => self.check_code(*code, now),
+            (Standing::Open, Reply::Code(code)) => self.check_code(*code, now, &rules.recovery_key),
             (Standing::Open, Reply::RecoveryCode(code)) => self.check_recovery_code(code, now, &rules.recovery_key),
         };
         match verdict {
             Verdict::Granted(_) => self.clear_failures(verdict, now),
-            Verdict::Refused(Reason::Wrong | Reason::NotEnrolled) => self.charge(verdict, now, &rules.limits),
+            Verdict::Refused(reason) if reason.is_charged() => self.charge(verdict, now, &rules.limits),
             Verdict::Refused(_) => self.conclude(verdict, now),
         }
     }
@@ -202,7 +219,7 @@ impl Account {
         let (lock, disabled) = (self.throttle.lock.take(), self.throttle.disabled.take());
         let mut decision = self.decide(reply, now, rules);
         decision.disabled_now &= disabled.is_none();
-        let charged = matches!(decision.verdict, Verdict::Refused(Reason::Wrong | Reason::NotEnrolled));
+        let charged = matches!(decision.verdict, Verdict::Refused(reason) if reason.is_charged());
         let delay = self.throttle.lock.map(|lock| lock.lasts);
         let delay = delay.or_else(|| rules.limits.locks.last().copied().filter(|_| self.throttle.disabled.is_some()));
         self.throttle.disabled = self.throttle.disabled.or(disabled);
@@ -217,15 +234,20 @@ impl Account {
     /// Why no reply at all can let in now, however the account stands; `None` where a right one can.
     #[must_use]
     pub fn hopeless(&self, now: &Now) -> Option<Reason> {
-        if self.recovery_codes_left() > 0 {
+        if self.recovery_codes_left() > 0 || self.scratch_codes_left(now.wall) > 0 {
             return None;
         }
-        let mut active = self.authenticators.iter().filter(|authenticator| authenticator.active).peekable();
-        if active.peek().is_none() {
-            return Some(Reason::NotEnrolled);
+        let mut in_force = self.authenticators.iter().filter(|one| one.is_in_force(now.wall)).peekable();
+        if in_force.peek().is_none() {
+            return Some(self.without_authenticator());
         }
-        let by_time = active.all(|one| matches!(one.parameters.kind, Kind::Totp(_)));
+        let by_time = in_force.all(|one| matches!(one.parameters.kind, Kind::Totp(_)));
         (by_time && self.clock_is_behind(now)).then_some(Reason::ClockBackwards)
+    }
+
+    /// Why no authenticator lets in, where none is in force.
+    fn without_authenticator(&self) -> Reason {
+        if self.authenticators.iter().any(Authenticator::is_on) { Reason::Expired } else { Reason::NotEnrolled }
     }
 
     /// Unused recovery codes.
@@ -235,13 +257,30 @@ impl Account {
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// Tries a code on every active authenticator, in constant work; the first one in order that accepts it wins.
-    /// Where there is none, the work of the commonest one is done.
-    fn check_code(&mut self, code: Code, now: &Now) -> Verdict {
+    /// Scratch codes that were not used and have not ended.
+    #[must_use]
+    pub fn scratch_codes_left(&self, now: WallTime) -> u32 {
+        // A clock that went back revives none.
+        let now = self.last_decision.map_or(now, |last| last.max(now));
+        let left = self.scratch_codes.iter().filter(|code| code.is_left(now)).count();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets the scratch codes of authenticators that the account no longer has.
+    pub fn forget_orphaned_scratch_codes(&mut self) {
+        let authenticators = &self.authenticators;
+        self.scratch_codes.retain(|code| authenticators.iter().any(|one| one.id == code.authenticator));
+    }
+
+    /// Tries a code on every active authenticator, in constant work; the first one in order that accepts it wins, and
+    /// after them a scratch code. Where there is none, the work of the commonest one is done.
+    fn check_code(&mut self, code: Code, now: &Now, key: &RecoveryKey) -> Verdict {
         self.forget_old_far_codes(now);
         let behind = self.clock_is_behind(now);
         let found: Vec<Found> = self.authenticators.iter().map(|one| one.seek(code, now, behind)).collect();
-        if !self.authenticators.iter().any(|authenticator| authenticator.active) {
+        let latest = self.last_decision.map_or(now.wall, |last| last.max(now.wall));
+        let scratch = scratch_code::seek(&self.scratch_codes, code, latest, key);
+        if !self.authenticators.iter().any(|authenticator| authenticator.is_in_force(now.wall)) {
             black_box(seek(&[0; Secret::USUAL], Parameters::COMMON, COMMON_STATE, black_box(code), now));
         }
         self.forget_far_codes();
@@ -252,10 +291,15 @@ impl Account {
                 return Verdict::Granted(Factor::Authenticator(authenticator.id));
             }
         }
+        if let scratch_code::Found::Unused(index) = scratch {
+            self.scratch_codes.iter_mut().skip(index).take(1).for_each(|code| code.used = Some(now.wall));
+            let left = self.recovery_codes_left().saturating_add(self.scratch_codes_left(now.wall));
+            return Verdict::Granted(Factor::RecoveryCode { left });
+        }
         if found.contains(&Found::ClockBackwards) {
             return Verdict::Refused(Reason::ClockBackwards);
         }
-        if found.contains(&Found::Spent) {
+        if found.contains(&Found::Spent) || scratch == scratch_code::Found::Used {
             return Verdict::Refused(Reason::Reused);
         }
         for (authenticator, found) in self.authenticators.iter_mut().zip(&found) {
@@ -263,21 +307,25 @@ impl Account {
                 hotp.far = Some((*counter, now.wall));
             }
         }
-        self.no_match()
+        self.no_match(now)
     }
 
     fn check_recovery_code(&mut self, code: &RecoveryCode, now: &Now, key: &RecoveryKey) -> Verdict {
         self.forget_far_codes();
         match spend(&mut self.recovery_codes, &code.digest(key), now.wall) {
-            FoundRecoveryCode::Unused => Verdict::Granted(Factor::RecoveryCode { left: self.recovery_codes_left() }),
+            FoundRecoveryCode::Unused => {
+                let left = self.recovery_codes_left().saturating_add(self.scratch_codes_left(now.wall));
+                Verdict::Granted(Factor::RecoveryCode { left })
+            }
             FoundRecoveryCode::Used => Verdict::Refused(Reason::Reused),
-            FoundRecoveryCode::Nothing => self.no_match(),
+            FoundRecoveryCode::Nothing => self.no_match(now),
         }
     }
 
-    fn no_match(&self) -> Verdict {
-        let enrolled = self.authenticators.iter().any(|one| one.active) || self.recovery_codes_left() > 0;
-        Verdict::Refused(if enrolled { Reason::Wrong } else { Reason::NotEnrolled })
+    fn no_match(&self, now: &Now) -> Verdict {
+        let in_force = self.authenticators.iter().any(|one| one.is_in_force(now.wall));
+        let may_be = in_force || self.recovery_codes_left() > 0 || self.scratch_codes_left(now.wall) > 0;
+        Verdict::Refused(if may_be { Reason::Wrong } else { self.without_authenticator() })
     }
 
     /// Whether the wall clock stands more than [`CLOCK_TOLERANCE`] before the last decision.
@@ -287,7 +335,7 @@ impl Account {
 
     /// Only the code presented directly after one that was far out resynchronises: whatever else is looked at,
     /// of whichever kind, ends that chance.
-    fn forget_far_codes(&mut self) {
+    pub(crate) fn forget_far_codes(&mut self) {
         for authenticator in &mut self.authenticators {
             if let Moving::Hotp(hotp) = &mut authenticator.moving {
                 hotp.far = None;
@@ -318,7 +366,7 @@ impl Account {
         Decision { failures, ..self.conclude(verdict, now) }
     }
 
-    fn charge(&mut self, verdict: Verdict, now: &Now, limits: &Limits) -> Decision {
+    pub(crate) fn charge(&mut self, verdict: Verdict, now: &Now, limits: &Limits) -> Decision {
         let locks = self.throttle.locks;
         self.throttle.charge(now, limits);
         self.last_decision = self.last_decision.max(Some(now.wall));
@@ -332,7 +380,7 @@ impl Account {
         }
     }
 
-    fn conclude(&self, verdict: Verdict, now: &Now) -> Decision {
+    pub(crate) fn conclude(&self, verdict: Verdict, now: &Now) -> Decision {
         Decision {
             verdict,
             lock_set: false,
@@ -345,6 +393,18 @@ impl Account {
 }
 
 impl Authenticator {
+    /// Whether its codes are accepted at this moment.
+    #[must_use]
+    pub fn is_in_force(&self, now: WallTime) -> bool {
+        self.is_on() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether its codes are accepted until it ends: it is neither switched off nor suspended.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.active && !self.suspended
+    }
+
     /// Whether the reply is a right code of this authenticator, which is spent thereby. For the end of an enrolment:
     /// the authenticator need not be active, and neither throttling nor the clock's last decision is looked at.
     #[must_use]
@@ -357,9 +417,9 @@ impl Authenticator {
         true
     }
 
-    /// What a code is to this authenticator; nothing where it is not active.
+    /// What a code is to this authenticator; nothing where it is not in force.
     fn seek(&self, code: Code, now: &Now, clock_is_behind: bool) -> Found {
-        if !self.active {
+        if !self.is_in_force(now.wall) {
             return Found::Nothing;
         }
         match seek(self.secret.bytes(), self.parameters, self.moving, code, now) {

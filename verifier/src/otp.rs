@@ -62,13 +62,20 @@ pub struct TimeStep(pub u64);
 pub struct Counter(pub u64);
 
 /// What changes in a TOTP authenticator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totp {
     /// The last accepted step; only greater ones are accepted.
     pub last: Option<TimeStep>,
     /// By how many steps the authenticator's clock runs ahead (+) or behind (-). A success moves it by one at
-    /// most and never outwards beyond 2; a resynchronisation sets up to 10; more counts as 10.
-    pub drift: i8,
+    /// most and outwards beyond 2 only where a resynchronisation, or an import, set it there. That of a whole day is the
+    /// greatest; more counts as that. `None`: nobody knows, and until it is resynchronised it counts as 0.
+    pub drift: Option<i16>,
+}
+
+impl Default for Totp {
+    fn default() -> Self {
+        Self { last: None, drift: Some(0) }
+    }
 }
 
 /// What changes in an HOTP authenticator.
@@ -187,7 +194,7 @@ impl Kind {
     #[must_use]
     pub const fn begin(self, counter: Counter) -> Moving {
         match self {
-            Self::Totp(_) => Moving::Totp(Totp { last: None, drift: 0 }),
+            Self::Totp(_) => Moving::Totp(Totp { last: None, drift: Some(0) }),
             Self::Hotp => Moving::Hotp(Hotp { next: counter, far: None }),
         }
     }

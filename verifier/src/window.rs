@@ -4,14 +4,15 @@
 use subtle::{Choice, ConditionallySelectable};
 
 use crate::otp::Generator;
+use crate::resynchronisation::reach;
 use crate::{Code, Counter, Hotp, Kind, Moving, Now, Parameters, Period, TimeStep, Totp};
 
 /// Within how many steps around the drift a TOTP code is accepted (RFC 6238, section 5.2).
 const STEPS_AROUND: i128 = 1;
 /// How far a success may move the drift outwards, in steps.
-const DRIFT_BY_ITSELF: i8 = 2;
-/// The greatest drift there is, in steps.
-const DRIFT_AT_MOST: i8 = 10;
+const DRIFT_BY_ITSELF: i128 = 2;
+/// How far successes are taken to have moved the drift outwards since it was known last, in steps.
+const DRIFT_SINCE: i128 = 10;
 /// The look-ahead parameter s of RFC 4226, section 7.4: the next counter and the 10 after it are accepted.
 const LOOK_AHEAD: i128 = 10;
 /// As far after the next counter a code is recognised as one that is far out.
@@ -32,6 +33,14 @@ pub(crate) enum Found {
     Nothing,
 }
 
+/// The furthest step that a code can have been accepted for until now, where this was known some time ago. A
+/// resynchronisation made since, which sets the drift to anything, is not allowed for.
+pub(crate) fn furthest_step(period: Period, drift: Option<i16>, now: &Now) -> TimeStep {
+    let drift = i128::from(drift.unwrap_or_default()).clamp(0, i128::from(reach(period)));
+    let ahead = u64::try_from(drift + DRIFT_SINCE + STEPS_AROUND).unwrap_or_default();
+    TimeStep((now.wall.seconds() / u64::from(period.seconds())).saturating_add(ahead))
+}
+
 /// Seeks a code in the window of one authenticator.
 pub(crate) fn seek(secret: &[u8], parameters: Parameters, moving: Moving, code: Code, now: &Now) -> Found {
     let generator = Generator::new(secret, parameters);
@@ -46,8 +55,9 @@ pub(crate) fn seek(secret: &[u8], parameters: Parameters, moving: Moving, code: 
 /// Where several steps have the same code, the greatest is the one accepted: with a smaller one the same digits
 /// would be accepted again.
 fn seek_step(generator: &Generator, period: Period, totp: Totp, code: Code, now: &Now) -> Found {
-    let drift = totp.drift.clamp(-DRIFT_AT_MOST, DRIFT_AT_MOST);
-    let centre = i128::from(now.wall.seconds() / u64::from(period.seconds())) + i128::from(drift);
+    let reach = i128::from(reach(period));
+    let drift = i128::from(totp.drift.unwrap_or_default()).clamp(-reach, reach);
+    let centre = i128::from(now.wall.seconds() / u64::from(period.seconds())) + drift;
     let mut fresh = Hit::default();
     let mut spent = Hit::default();
     for step in centre - STEPS_AROUND..=centre + STEPS_AROUND {
@@ -58,7 +68,8 @@ fn seek_step(generator: &Generator, period: Period, totp: Totp, code: Code, now:
         spent.note(factor, hit & !is_newer);
     }
     if let Some(step) = fresh.factor() {
-        let drift = follow(drift, (i128::from(step) - centre).signum());
+        let drift = follow(drift, (i128::from(step) - centre).signum()).clamp(-reach, reach);
+        let drift = Some(i16::try_from(drift).unwrap_or_default());
         return Found::Fresh(Moving::Totp(Totp { last: Some(TimeStep(step)), drift }));
     }
     spent.factor().map_or(Found::Nothing, |_| Found::Spent)
@@ -92,10 +103,12 @@ fn seek_counter(generator: &Generator, hotp: Hotp, code: Code) -> Found {
     far.factor().map_or(Found::Nothing, |counter| Found::Far(Counter(counter)))
 }
 
-/// A drift after a code that was one step behind (-1), as expected (0) or one step ahead (1).
-fn follow(drift: i8, by: i128) -> i8 {
-    let moved = drift.saturating_add(i8::try_from(by).unwrap_or_default());
-    if moved.unsigned_abs() <= DRIFT_BY_ITSELF.unsigned_abs().max(drift.unsigned_abs()) { moved } else { drift }
+/// A drift after a code that was one step behind (-1), as expected (0) or one step ahead (1). One that was set beyond what
+/// successes reach by themselves follows both ways: if it went inwards alone, a code typed late would take it away from
+/// where the clock is, for good.
+fn follow(drift: i128, by: i128) -> i128 {
+    let moved = drift + by;
+    if moved.abs() <= DRIFT_BY_ITSELF || drift.abs() > DRIFT_BY_ITSELF { moved } else { drift }
 }
 
 /// A factor, and whether there is such a one: before 0 and after 2^64 - 1 another is generated in its place, but

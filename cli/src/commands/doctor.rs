@@ -14,8 +14,9 @@ use crate::{
     failure::Failure,
     host::{
         Host,
-        accounts::{People, Sudoers},
+        accounts::People,
         finding::{Area, Finding, Level, Report},
+        sudoers::Sudoers,
     },
     output::Output,
     wording::printable,

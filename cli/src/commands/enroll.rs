@@ -142,7 +142,7 @@ impl Pending<'_> {
 fn finish_at_once(offer: &Offer, json: bool, mut picture: Option<PictureFile>, output: &Output) -> Result<(), Failure> {
     let codes = offer.recovery_codes.as_deref().unwrap_or_default();
     if json {
-        let written = picture.as_mut().map_or(Ok(()), |picture| picture.write(&qr::pattern(&offer.uri)?));
+        let written = picture.as_mut().map_or(Ok(()), |picture| write_picture(offer, picture));
         output.json(&report(offer, codes))?;
         written?;
     } else {
@@ -196,8 +196,25 @@ fn read_options(arguments: &Enroll) -> Result<EnrollmentOptions, Failure> {
 
 /// Shows the QR code, the key for typing and the URI. The picture comes last: its failure hides nothing.
 fn show_offer(offer: &Offer, picture: Option<&mut PictureFile>, output: &Output) -> Result<(), Failure> {
-    let made = status::codes(&offer.kind, &offer.algorithm, offer.digits, offer.period);
     output.head(&format!("A new authenticator \"{}\" for {}", printable(&offer.label), printable(&offer.account)))?;
+    show_key_material(offer, output)?;
+    picture.map_or(Ok(()), |picture| write_picture(offer, picture))
+}
+
+/// Writes the QR code into a picture.
+///
+/// # Errors
+/// Where it does not fit a QR code, and where it cannot be written.
+pub(super) fn write_picture(offer: &Offer, picture: &mut PictureFile) -> Result<(), Failure> {
+    picture.write(&qr::pattern(&offer.uri)?)
+}
+
+/// Shows how an authenticator makes its codes, its QR code, its key for typing and its URI.
+///
+/// # Errors
+/// Where it cannot be printed.
+pub(super) fn show_key_material(offer: &Offer, output: &Output) -> Result<(), Failure> {
+    let made = status::codes(&offer.kind, &offer.algorithm, offer.digits, offer.period);
     output.say(&format!("It makes codes by {made}."))?;
     output.print("\n")?;
     let pattern = qr::pattern(&offer.uri);
@@ -211,11 +228,7 @@ fn show_offer(offer: &Offer, picture: Option<&mut PictureFile>, output: &Output)
     output.say("Or copy this address, which holds the key as well:")?;
     output.print("\n  ")?;
     output.print(&Zeroizing::new(printable(&offer.uri)))?;
-    output.print("\n\n")?;
-    let Some(picture) = picture else {
-        return Ok(());
-    };
-    picture.write(&pattern?)
+    output.print("\n\n")
 }
 
 fn show_pattern(pattern: &Pattern, output: &Output) -> Result<(), Failure> {

@@ -2,11 +2,12 @@
 //! the daemon's own program while the daemon is stopped, so that nobody but the daemon's account touches the state; that
 //! the state is accepted, the daemon writes down, because it alone holds the key.
 
+mod rotation;
+
 use std::{
-    fs, io,
-    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use nix::unistd::geteuid;
@@ -14,12 +15,14 @@ use nix::unistd::geteuid;
 use crate::{
     cli::KeyNew,
     client,
+    commands::offline,
     failure::Failure,
-    host::{Host, Ran, files::STATE},
+    host::{Host, Ran},
     output::Output,
     prompt,
-    wording::printable,
 };
+
+pub(super) use rotation::{rotate, status};
 
 /// The master key as a credential (systemd.exec(5), `LoadCredentialEncrypted=`), and where systemd looks for it.
 const CREDENTIAL: &str = "countersign.key";
@@ -30,7 +33,6 @@ const CREDENTIALS: [&str; 5] = [
     "/usr/local/lib/credstore.encrypted",
     "/run/credentials/@encrypted",
 ];
-const UNIT: &str = "countersignd.service";
 
 /// Runs `key new`.
 ///
@@ -50,21 +52,19 @@ pub(super) async fn new(arguments: &KeyNew, output: &Output) -> Result<(), Failu
         ask(output).await?;
     }
     // systemd's socket stays: whoever logs in meanwhile waits.
-    let runs = systemctl(&host, "is-active")?.done;
-    if runs && !systemctl(&host, "stop")?.done {
-        return Err(Failure::refused("the daemon does not stop; nothing was changed"));
+    let runs = offline::runs(&host)?;
+    if runs {
+        offline::stop(&host)?;
     }
     let made = make(arguments.forget_accounts);
-    if runs && !systemctl(&host, "start")?.done {
-        return Err(
-            Failure::refused("the daemon does not start again").with_help("See why: journalctl -u countersignd")
-        );
+    if runs {
+        offline::start_again(&host).await?;
     }
     let ran = made.map_err(|error| {
         let what = format!("{} cannot be run: {error}", dbus_api::DAEMON);
         Failure::refused(what).with_help("Nothing was changed. Install the package again.")
     })?;
-    let said = said(&ran);
+    let said = offline::said(&ran);
     if !ran.done {
         return Err(Failure::refused(said));
     }
@@ -99,40 +99,17 @@ async fn ask(output: &Output) -> Result<(), Failure> {
 }
 
 /// The credential, if there is one: the daemon would take it before its file.
-fn credential(host: &Host) -> Option<PathBuf> {
+pub(super) fn credential(host: &Host) -> Option<PathBuf> {
     CREDENTIALS.iter().map(|folder| Path::new(folder).join(CREDENTIAL)).find(|path| host.has(path))
 }
 
-/// Does this to the daemon's unit. Where no systemd runs, nothing is active.
-fn systemctl(host: &Host, what: &str) -> Result<Ran, Failure> {
-    if !host.has(Path::new("/run/systemd/system")) {
-        return Ok(Ran::default());
-    }
-    let ran = host.run("systemctl", &[what, "--quiet", UNIT]);
-    ran.map_err(|error| Failure::refused(format!("systemctl cannot be run: {error}")))
-}
-
-/// Runs the daemon's program as the owner of the state, who is the only one to write there.
 fn make(forget_accounts: bool) -> io::Result<Ran> {
-    let mut command = Command::new(dbus_api::DAEMON);
-    command.arg("--new-key").env_clear().env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    let mut command = offline::program()?;
+    command.arg("--new-key").stdin(Stdio::null());
     if forget_accounts {
         command.arg("--forget-accounts");
     }
-    match fs::metadata(STATE) {
-        // Its supplementary groups go too (CommandExt::uid).
-        Ok(state) => command.gid(state.gid()).uid(state.uid()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => &mut command,
-        Err(error) => return Err(error),
-    };
-    let ended = command.current_dir("/").output()?;
+    let ended = command.output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ran { done: ended.status.success(), out: text(&ended.stdout), err: text(&ended.stderr) })
-}
-
-/// What the daemon's program said, without its name and what it could not do: that is known.
-fn said(ran: &Ran) -> String {
-    let text = |line: &str| line.trim_start_matches("countersignd: ").trim_start_matches("no new key: ").to_owned();
-    let lines = ran.err.lines().map(|line| printable(&text(line)));
-    lines.collect::<Vec<_>>().join(" ")
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod completions;
 mod config;
 mod disable;
@@ -9,11 +10,13 @@ mod doctor;
 mod enable;
 mod enroll;
 mod explain;
+mod export;
 mod forget;
 mod import;
 mod key;
 mod list;
 mod manual;
+mod offline;
 mod outcome;
 mod pam;
 mod prune;
@@ -22,6 +25,8 @@ mod rehearse;
 mod remove;
 mod rename;
 mod reset;
+mod restore;
+mod resync;
 mod status;
 mod unlock;
 mod verify;
@@ -32,7 +37,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use dbus_api::AccountState;
 
 use crate::{
-    cli::{Cli, ColorChoice, Command, ConfigAction, ImportFormat, KeyAction},
+    cli::{Cli, ColorChoice, Command, ConfigAction, KeyAction},
     failure::{DONE, Failure, USAGE},
     output::{self, Output},
     table::Tone,
@@ -100,6 +105,8 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Unlock(arguments) => unlock::run(arguments, bus, output).await,
         Command::Enable(arguments) => enable::run(arguments, bus, output).await,
         Command::Disable(arguments) => disable::run(arguments, bus, output).await,
+        Command::Resync(arguments) => resync::run(arguments, bus, output).await,
+        Command::Export(arguments) => export::run(arguments, bus, output).await,
         Command::Forget(arguments) => forget::run(arguments, bus, output).await,
         Command::Reset(arguments) => reset::run(arguments, bus, output).await,
         Command::Prune(arguments) => prune::run(arguments, bus, output).await,
@@ -114,11 +121,13 @@ async fn dispatch(cli: &Cli, output: &Output) -> Result<(), Failure> {
         },
         Command::Key(arguments) => match &arguments.action {
             KeyAction::New(arguments) => key::new(arguments, output).await,
+            KeyAction::Rotate(arguments) => key::rotate(arguments, bus, output).await,
+            KeyAction::Status(arguments) => key::status(arguments, bus, output).await,
             KeyAction::Accept(_) => key::accept(bus, output).await,
         },
-        Command::Import(arguments) => match &arguments.format {
-            ImportFormat::Otpauth(arguments) => import::run(arguments, bus, cli.color, output).await,
-        },
+        Command::Backup(arguments) => backup::run(arguments, bus, output).await,
+        Command::Restore(arguments) => restore::run(arguments, output).await,
+        Command::Import(arguments) => import::run(&arguments.format, bus, output).await,
         Command::Completions(arguments) => completions::run(arguments, output),
         Command::Manual => manual::run(output),
     }

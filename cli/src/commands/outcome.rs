@@ -32,6 +32,7 @@ impl Refusal<'_> {
     pub(super) fn brief(self) -> String {
         match self.reason {
             "not-enrolled" => "has no authenticator",
+            "expired" => "its authenticator has ended",
             "denied" => "the rule denies it",
             "locked" => "locked after wrong codes",
             "disabled" => "disabled",
@@ -56,7 +57,7 @@ impl Refusal<'_> {
     pub(super) fn help(self) -> Option<String> {
         let user = printable(self.account);
         Some(match self.reason {
-            "not-enrolled" => format!("Add an authenticator: sudo countersign enroll {user}"),
+            "not-enrolled" | "expired" => format!("Add an authenticator: sudo countersign enroll {user}"),
             "locked" => format!("The lock lifts by itself. Sooner: sudo countersign unlock {user}"),
             "disabled" => format!("Enable it again: sudo countersign enable {user}"),
             "uid-changed" | "corrupt-record" => {

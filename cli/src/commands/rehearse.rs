@@ -22,7 +22,8 @@ use crate::{
     failure::Failure,
     host::{
         Host,
-        accounts::{Password, People, Sudoers, unlisted},
+        accounts::{Password, People, unlisted},
+        sudoers::Sudoers,
     },
     output::Output,
     table::{Cell, Column, Table, Tone, paint},

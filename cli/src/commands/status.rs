@@ -16,6 +16,10 @@ use crate::{
 /// With fewer recovery codes left it is time for new ones.
 const FEW_CODES: u32 = 3;
 
+/// What a clock may be off by, in seconds, before it is worth a word: more than successes move the drift by themselves with
+/// the longest time step.
+const HARDLY_OFF: u64 = 240;
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -24,6 +28,7 @@ struct Report<'a> {
     locked_for: Option<u64>,
     failures: u32,
     recovery_codes_left: u32,
+    scratch_codes_left: u32,
     enroll_by: Option<&'a str>,
     authenticators: Vec<ReportedAuthenticator<'a>>,
     remembered: Vec<ReportedLogin<'a>>,
@@ -49,8 +54,13 @@ struct ReportedAuthenticator<'a> {
     digits: u32,
     period: Option<u32>,
     active: bool,
+    suspended: bool,
     created: String,
     last_used: Option<String>,
+    expires: Option<String>,
+    clock_off: Option<i64>,
+    needs_resync: bool,
+    weak: bool,
 }
 
 /// Runs the command.
@@ -90,11 +100,15 @@ fn state(summary: &EnrollmentSummary) -> AccountState {
         AccountState::Disabled
     } else if summary.locked_for.is_some() {
         AccountState::Locked
-    } else if summary.authenticators.iter().any(|authenticator| authenticator.active) {
+    } else if summary.authenticators.iter().any(is_in_force) {
         AccountState::Active
     } else {
         AccountState::NotEnrolled
     }
+}
+
+fn is_in_force(authenticator: &Authenticator) -> bool {
+    authenticator.active && !authenticator.suspended && authenticator.expires.is_none_or(|end| end > output::now())
 }
 
 fn report(summary: &EnrollmentSummary) -> Report<'_> {
@@ -104,6 +118,7 @@ fn report(summary: &EnrollmentSummary) -> Report<'_> {
         locked_for: summary.locked_for,
         failures: summary.failures,
         recovery_codes_left: summary.recovery_codes_left,
+        scratch_codes_left: summary.scratch_codes_left,
         enroll_by: summary.enroll_by.as_deref(),
         authenticators: summary.authenticators.iter().map(report_authenticator).collect(),
         remembered: summary.remembered.iter().map(report_login).collect(),
@@ -125,8 +140,13 @@ fn report_authenticator(authenticator: &Authenticator) -> ReportedAuthenticator<
         digits: authenticator.digits,
         period: (authenticator.period > 0).then_some(authenticator.period),
         active: authenticator.active,
+        suspended: authenticator.suspended,
         created: wording::iso8601(authenticator.created),
         last_used: authenticator.last_used.map(wording::iso8601),
+        expires: authenticator.expires.map(wording::iso8601),
+        clock_off: authenticator.clock_off,
+        needs_resync: authenticator.needs_resync,
+        weak: authenticator.weak,
     }
 }
 
@@ -145,7 +165,13 @@ fn describe(summary: &EnrollmentSummary, output: &Output) -> Result<(), Failure>
         output.print("\n")?;
         output.print(&authenticators(summary, output))?;
         output.print("\n")?;
+        for authenticator in &summary.authenticators {
+            remark_on(authenticator, &user, output)?;
+        }
         output.say(&format!("Recovery codes left: {}", summary.recovery_codes_left))?;
+        if summary.scratch_codes_left > 0 {
+            output.say(&format!("Imported scratch codes left: {}", summary.scratch_codes_left))?;
+        }
         output.say(&format!("Wrong codes since the last login: {}", summary.failures))?;
     }
     if let Some(day) = &summary.enroll_by {
@@ -182,7 +208,14 @@ fn authenticators(summary: &EnrollmentSummary, output: &Output) -> String {
 }
 
 fn row(authenticator: &Authenticator, now: u64) -> Vec<Cell> {
-    let state = if authenticator.active { Cell::toned("active", Tone::Good) } else { Cell::toned("off", Tone::Bad) };
+    let state = match authenticator.expires {
+        _ if !authenticator.active => Cell::toned("disabled", Tone::Bad),
+        _ if authenticator.suspended => Cell::toned("waits", Tone::Bad),
+        Some(end) if end <= now => Cell::toned("ended", Tone::Bad),
+        Some(end) => Cell::toned(format!("ends in {}", wording::duration(end - now)), Tone::Warning),
+        None if authenticator.needs_resync => Cell::toned("needs resync", Tone::Warning),
+        None => Cell::toned("active", Tone::Good),
+    };
     vec![
         printable(&authenticator.id).into(),
         printable(&authenticator.label).into(),
@@ -190,6 +223,36 @@ fn row(authenticator: &Authenticator, now: u64) -> Vec<Cell> {
         authenticator.last_used.map_or_else(|| "never".to_owned(), |then| wording::ago(then, now)).into(),
         state,
     ]
+}
+
+/// What there is to say of one that is not as it should be.
+fn remark_on(authenticator: &Authenticator, user: &str, output: &Output) -> Result<(), Failure> {
+    let (id, label) = (printable(&authenticator.id), printable(&authenticator.label));
+    if !authenticator.active {
+        return output.say(&format!("\"{label}\" is disabled until: sudo countersign enable {user} {id}"));
+    }
+    if authenticator.suspended {
+        return output.say(&format!("\"{label}\" waits since a restore: sudo countersign enable {user}"));
+    }
+    if let Some(end) = authenticator.expires.filter(|end| *end <= output::now()) {
+        return output.say(&format!("\"{label}\" ended at {}: its codes are refused.", wording::iso8601(end)));
+    }
+    if authenticator.needs_resync {
+        output.say(&format!("The clock of \"{label}\" is off: sudo countersign resync {user} {id}"))?;
+    }
+    if let Some(off) = authenticator.clock_off.filter(|off| off.unsigned_abs() > HARDLY_OFF) {
+        let side = if off < 0 { "behind" } else { "ahead" };
+        let off = wording::duration(off.unsigned_abs());
+        output.say(&format!("The clock of \"{label}\" is {off} {side}, which is allowed for."))?;
+    }
+    match (authenticator.weak, authenticator.expires) {
+        (true, Some(end)) => output.say(&format!(
+            "The key of \"{label}\" is short, and accepted until {} only. Replace it: countersign enroll {user}",
+            wording::iso8601(end)
+        )),
+        (true, None) => output.say(&format!("The key of \"{label}\" is short. Replace it: countersign enroll {user}")),
+        (false, _) => Ok(()),
+    }
 }
 
 /// How an authenticator makes its codes, for people.

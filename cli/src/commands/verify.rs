@@ -55,12 +55,21 @@ where
     let explain = |error: Error| client::explain(&error, user, command);
     match call().await {
         Err(Error::VerificationRequired(_)) => {
-            output.say("This account has an authenticator already: a code of it is needed first.")?;
-            verify(client, user, output).await?;
+            prove(client, user, "This account has an authenticator already: a code of it is needed first.", output)
+                .await?;
             call().await.map_err(explain)
         }
         outcome => outcome.map_err(explain),
     }
+}
+
+/// Asks for a code in proof of who it is, on this very connection, after `why` it is asked for.
+///
+/// # Errors
+/// Where it is not accepted.
+pub(super) async fn prove(client: &Client, user: &str, why: &str, output: &Output) -> Result<(), Failure> {
+    output.say(why)?;
+    verify(client, user, output).await.map(|_| ())
 }
 
 /// One verification from Begin to its verdict.

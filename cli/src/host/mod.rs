@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod finding;
 pub(crate) mod pam;
 pub(crate) mod sshd;
+pub(crate) mod sudoers;
 
 use std::{
     collections::BTreeMap,

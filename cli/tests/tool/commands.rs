@@ -181,8 +181,8 @@ fn list_as_json_has_the_documented_shape() {
     let list = parse(&outcome.out);
     assert_eq!(
         list[0],
-        json!({"account": "alice", "uid": 1000, "state": "active", "active_authenticators": 1, "recovery_codes_left": 10,
-               "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z",
+        json!({"account": "alice", "uid": 1000, "state": "active", "active_authenticators": 1,
+               "inactive_authenticators": 0, "recovery_codes_left": 10, "failures": 3, "locked_for": null, "last_used": "2009-02-13T23:31:30Z",
                "remembered": 2, "enroll_by": null})
     );
     assert_eq!((&list[1]["state"], &list[1]["locked_for"]), (&json!("locked"), &json!(27)));
@@ -247,8 +247,9 @@ fn status_as_json_has_the_documented_shape() {
     let stage = Stage::new();
     let status = parse(&stage.run(&["status", "locked", "--json"], "").out);
     let phone = json!({"id": "3f9a2c01", "label": "phone", "kind": "totp", "algorithm": "SHA1", "digits": 6,
-                       "period": 30, "active": true, "created": "2005-03-18T01:58:29Z",
-                       "last_used": "2009-02-13T23:31:30Z"});
+                       "period": 30, "active": true, "suspended": false, "created": "2005-03-18T01:58:29Z",
+                       "last_used": "2009-02-13T23:31:30Z", "expires": null,
+                       "clock_off": 0, "needs_resync": false, "weak": false});
     assert_eq!(status["authenticators"][0], phone);
     assert_eq!(status["authenticators"][1]["last_used"], json!(null));
     assert_eq!(

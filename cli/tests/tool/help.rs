@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::stage::{finish, tool};
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 48] = [
     "",
     "enroll",
     "status",
@@ -18,8 +18,12 @@ const COMMANDS: [&str; 34] = [
     "disable",
     "forget",
     "key",
+    "key rotate",
+    "key status",
     "key new",
     "key accept",
+    "backup",
+    "restore",
     "reset",
     "prune",
     "audit",
@@ -38,7 +42,17 @@ const COMMANDS: [&str; 34] = [
     "config show",
     "import",
     "import otpauth",
+    "import pskc",
+    "import migration",
+    "import aegis",
+    "import andotp",
+    "import freeotp",
+    "import google-authenticator",
+    "import oath",
+    "import csv",
     "completions",
+    "export",
+    "resync",
 ];
 
 fn help(command: &str) -> String {

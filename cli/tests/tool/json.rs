@@ -46,7 +46,7 @@ fn field(row: &str) -> (String, String) {
 fn is_of_type(value: &Value, kind: &str) -> bool {
     match kind {
         "string" => value.is_string(),
-        "number" => value.is_u64(),
+        "number" => value.is_u64() || value.is_i64(),
         "boolean" => value.is_boolean(),
         "list" => value.is_array(),
         "list of strings" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
@@ -95,10 +95,17 @@ fn stage() -> Stage {
     std::fs::write(&daemon, "#!/bin/sh\necho 'countersignd: x.toml:1:1: unknown key' >&2\nexit 1\n").unwrap();
     std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o700)).unwrap();
     let uris = "otpauth://totp/alice?secret=JBSWY3DPEHPK3PXP\nnonsense\n";
-    std::fs::write(stage.directory.path().join("accounts.txt"), uris).unwrap();
-    std::fs::write(stage.directory.path().join("names.txt"), "alice\nfresh\n").unwrap();
+    let write = |name: &str, text: &str| std::fs::write(stage.directory.path().join(name), text).unwrap();
+    write("accounts.txt", uris);
+    write("users.oath", "HOTP alice - 3132333435363738393031323334353637383930\nHOTP\n");
+    write("tokens.csv", "account,secret\nalice,JBSWY3DPEHPK3PXP\n");
+    write("home", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP\n\" TOTP_AUTH\n12345678\n");
+    write("names.txt", "alice\nfresh\n");
     stage
 }
+
+/// Files of other programs.
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 
 /// What `doctor` ends with, and what PAM's files hold, is for this machine to say.
 const ANY: i32 = -1;
@@ -108,24 +115,32 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
     let path = |name: &str| stage.directory.path().join(name).display().to_string();
     let run = |heading, arguments: &str, code| {
         let words = arguments.split(' ').map(|word| word.replace("DAEMON", &path("countersignd")));
-        (
-            heading,
-            words
-                .map(|word| word.replace("FILE", &path("accounts.txt")).replace("NAMES", &path("names.txt")))
-                .collect(),
-            code,
-        )
+        let words = words.map(|word| word.replace("USERS", &path("users.oath")).replace("TABLE", &path("tokens.csv")));
+        let words = words.map(|word| word.replace("HOME", &path("home")).replace("NAMES", &path("names.txt")));
+        let words = words.map(|word| word.replace("DATA", DATA));
+        (heading, words.map(|word| word.replace("FILE", &path("accounts.txt"))).collect(), code)
     };
     vec![
         run("enroll --json", "enroll alice --no-confirm --json", 0),
         run("enroll --json", "enroll alice --no-confirm --kind hotp --json", 0),
         run("status --json", "status alice --json", 0),
         run("status --json", "status locked --json", 0),
+        run("status --json", "status various --json", 0),
+        run("export --json", "export alice 3f9a2c01 --yes --json", 0),
+        run("export --json", "export alice 00000007 --yes --json", 0),
         run("recovery-codes --json", "recovery-codes alice --yes --json", 0),
         run("list --json", "list --json", 0),
         run("list --json", "list --sort failures --json", 0),
         run("prune --json", "prune --yes --json", 0),
-        run("import otpauth --json", "import otpauth FILE --json", 1),
+        run("import FORMAT --json", "import otpauth FILE --json", 1),
+        run("import FORMAT --json", "import pskc DATA/pskc/rfc6030-figure-3.xml --json", 0),
+        run("import FORMAT --json", "import migration DATA/apps/migration.txt --json", 0),
+        run("import FORMAT --json", "import aegis DATA/apps/aegis-plain.json --json", 1),
+        run("import FORMAT --json", "import andotp DATA/apps/andotp.json --json", 1),
+        run("import FORMAT --json", "import freeotp DATA/apps/freeotp.json --user alice --json", 0),
+        run("import FORMAT --json", "import google-authenticator HOME --user root --json", 0),
+        run("import FORMAT --json", "import oath USERS --json", 1),
+        run("import FORMAT --json", "import csv TABLE --dry-run --json", 0),
         run("audit --json", "audit --json", 0),
         run("audit --verify --json", "audit --verify --json", 0),
         run("explain --json", "explain alice --service sshd --json", 0),
@@ -134,6 +149,7 @@ fn runs(stage: &Stage) -> Vec<(&'static str, Vec<String>, i32)> {
         run("doctor --json", "doctor --json", ANY),
         run("pam status --json", "pam status --json", ANY),
         run("config check --json", "config check --daemon DAEMON --json", 1),
+        run("key status --json", "key status --json", 0),
         run("config show --json", "config show --json", 0),
     ]
 }
@@ -181,7 +197,9 @@ fn what_is_refused_leaves_standard_output_empty() {
         assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""), "{arguments}");
         assert!(outcome.err.starts_with("countersign: "), "{arguments}: {outcome:?}");
     }
-    for arguments in ["enroll alice --json", "recovery-codes alice --json", "prune --json"] {
+    for arguments in
+        ["enroll alice --json", "recovery-codes alice --json", "prune --json", "export alice 3f9a2c01 --json"]
+    {
         assert_eq!(stage.run(&arguments.split(' ').collect::<Vec<_>>(), "").code, Some(2), "{arguments}");
     }
 }

@@ -10,14 +10,18 @@
 )]
 
 mod audit;
+mod authenticators;
+mod backup;
 mod commands;
 mod config;
 mod doctor;
+mod documents;
 mod enroll;
 mod explanation;
 mod help;
 mod import;
 mod json;
+mod key;
 mod pam;
 mod prune;
 mod service;

@@ -1,6 +1,7 @@
 //! A service in the daemon's place: it answers by the names of accounts and remembers what it was asked.
 
 use std::{
+    io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -8,8 +9,8 @@ use std::{
 use dbus_api::{
     Account, AccountFilter, AccountPage, AccountState, Action, AuditEntry, AuditFilter, AuditFinding, AuditPage,
     AuditReport, AuditWitness, Authenticator, Confirmation, Denial, Details, EnrollmentOptions, EnrollmentSummary,
-    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, Message, MessageKind, Offer, Origin,
-    Rehearsed, RememberedLogin, Setting, Step, Supposition,
+    Error, Explanation, Health, ImportOutcome, ImportRecord, ImportResult, KeyStatus, Message, MessageKind, Offer,
+    Origin, Rehearsed, RememberedLogin, Resynchronisation, Setting, Step, Supposition,
 };
 use tokio::sync::Notify;
 
@@ -19,6 +20,8 @@ use crate::explanation;
 pub(crate) const RIGHT: &str = "123456";
 /// The secret that the service offers.
 pub(crate) const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+/// What a backup holds in clear.
+pub(crate) const SEALED_MARK: &[u8] = b"MASTER KEY AND DATABASE";
 /// How many calls of `Import` the account `together` waits for.
 pub(crate) const TOGETHER: usize = 4;
 
@@ -41,6 +44,10 @@ pub(crate) struct Held {
     pub(crate) unenrolled: Vec<Account>,
     /// What it says of a policy that observes.
     pub(crate) observe: String,
+    /// The master key.
+    pub(crate) key: KeyStatus,
+    /// Why a backup breaks off.
+    pub(crate) no_backup: Option<String>,
     /// What a check of the audit finds, where it is not sound.
     pub(crate) broken: Option<AuditReport>,
 }
@@ -140,18 +147,38 @@ impl Enrollment {
             active: true,
             created: 1_111_111_109,
             last_used,
+            suspended: false,
+            expires: None,
+            clock_off: Some(if label == "phone" { 0 } else { -10_800 }),
+            needs_resync: false,
+            weak: false,
         };
         Ok(EnrollmentSummary {
             account: user.to_owned(),
             authenticators: if user == "empty" {
                 Vec::new()
             } else {
-                vec![
-                    authenticator("3f9a2c01", "phone", Some(1_234_567_890)),
-                    authenticator("00000002", "a\x1b[2Jb", None),
-                ]
+                let one = |id, label: &str| authenticator(id, label, None);
+                let trouble = [
+                    Authenticator { active: false, ..one("00000003", "lost") },
+                    Authenticator { suspended: true, ..one("00000008", "restored") },
+                    Authenticator { expires: Some(1_234_567_890), weak: true, ..one("00000004", "ended") },
+                    Authenticator { expires: Some(4_102_444_800), weak: true, ..one("00000005", "old") },
+                    Authenticator { clock_off: None, needs_resync: true, ..one("00000006", "moved") },
+                    Authenticator { clock_off: None, kind: "hotp".to_owned(), period: 0, ..one("00000007", "fob") },
+                ];
+                [authenticator("3f9a2c01", "phone", Some(1_234_567_890)), authenticator("00000002", "a\x1b[2Jb", None)]
+                    .into_iter()
+                    .filter(|one| user != "ended" || one.id == "none")
+                    .chain(
+                        trouble
+                            .into_iter()
+                            .filter(|one| user == "various" || (user == "ended" && one.label == "ended")),
+                    )
+                    .collect()
             },
             recovery_codes_left: 8,
+            scratch_codes_left: 0,
             disabled: user == "disabled",
             locked_for: (user == "locked").then_some(27),
             failures: 2,
@@ -177,6 +204,20 @@ impl Enrollment {
             return Err(Error::LastAuthenticator(String::new()));
         }
         refuse(user)
+    }
+
+    fn resync(&self, user: &str, authenticator: &str, first: &str, second: &str) -> Result<Resynchronisation, Error> {
+        note(&self.log, format!("Enrollment.Resync {user} {authenticator} {first} {second}"));
+        refuse(user)?;
+        if user == "careful" && !*self.verified.lock().unwrap() {
+            return Err(Error::VerificationRequired(String::new()));
+        }
+        match (user, authenticator) {
+            ("far", _) => Err(Error::WrongCode("these are no two codes of it".to_owned())),
+            (_, "00000002") => Ok(Resynchronisation { clock_off: Some(-10_800), skipped: None }),
+            (_, "00000007") => Ok(Resynchronisation { clock_off: None, skipped: Some(60) }),
+            _ => Ok(Resynchronisation { clock_off: Some(30), skipped: None }),
+        }
     }
 
     fn new_recovery_codes(&self, user: &str) -> Result<Vec<String>, Error> {
@@ -248,6 +289,7 @@ impl Admin {
             uid: (name != "carol").then_some(1000),
             state: state as u32,
             authenticators: 1,
+            authenticators_off: u32::from(name == "carol") * 2,
             recovery_codes_left: 10,
             failures: if name == "carol" { 7 } else { 3 },
             locked_for,
@@ -289,6 +331,32 @@ impl Admin {
     fn enable(&self, user: &str) -> Result<(), Error> {
         note(&self.log, format!("Admin.Enable {user}"));
         refuse(user)
+    }
+
+    fn disable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error> {
+        note(&self.log, format!("Admin.DisableAuthenticator {user} {authenticator}"));
+        refuse(user)
+    }
+
+    fn enable_authenticator(&self, user: &str, authenticator: &str) -> Result<(), Error> {
+        note(&self.log, format!("Admin.EnableAuthenticator {user} {authenticator}"));
+        refuse(user)
+    }
+
+    fn export(&self, user: &str, authenticator: &str) -> Result<Offer, Error> {
+        note(&self.log, format!("Admin.Export {user} {authenticator}"));
+        refuse(user)?;
+        let kind = if authenticator == "00000007" { "hotp" } else { "totp" };
+        let mut offer = Offer::default();
+        offer.secret = SECRET.to_owned();
+        offer.uri = format!("otpauth://{kind}/gate:{user}?secret={SECRET}&issuer=gate");
+        offer.account = user.to_owned();
+        offer.label = "phone".to_owned();
+        offer.kind = kind.to_owned();
+        offer.algorithm = "SHA1".to_owned();
+        offer.digits = 6;
+        offer.period = if kind == "hotp" { 0 } else { 30 };
+        Ok(offer)
     }
 
     fn reset(&self, user: &str, allow_enrolment: u64) -> Result<(), Error> {
@@ -356,6 +424,46 @@ impl Admin {
         self.held.lock().unwrap().health.clone()
     }
 
+    fn rotate_key(&self) -> Result<(), Error> {
+        note(&self.log, "Admin.RotateKey".to_owned());
+        let mut held = self.held.lock().unwrap();
+        if held.key.source == "credential" {
+            return Err(Error::InvalidArgument("the master key is a systemd credential".to_owned()));
+        }
+        if held.key.previous.is_some() {
+            return Err(Error::Busy(String::new()));
+        }
+        held.key.previous = Some("1111111111111111".to_owned());
+        held.key.resealed = Some(0);
+        Ok(())
+    }
+
+    /// A rotation comes to one more account each time that it is looked at.
+    fn key_status(&self) -> KeyStatus {
+        note(&self.log, "Admin.KeyStatus".to_owned());
+        let mut held = self.held.lock().unwrap();
+        let status = held.key.clone();
+        if let Some(resealed) = &mut held.key.resealed {
+            *resealed += 1;
+            if *resealed > status.accounts {
+                held.key = KeyStatus { previous: None, resealed: None, ..status.clone() };
+            }
+        }
+        status
+    }
+
+    /// Writes what the daemon would, with a marker in the place of the database.
+    fn backup(&self, pipe: zbus::OwnedFd) -> Result<u64, Error> {
+        note(&self.log, "Admin.Backup".to_owned());
+        let mut pipe = std::fs::File::from(std::os::fd::OwnedFd::from(pipe));
+        pipe.write_all(dbus_api::BACKUP_HEADER).unwrap();
+        pipe.write_all(SEALED_MARK).unwrap();
+        match self.held.lock().unwrap().no_backup.clone() {
+            Some(why) => Err(Error::Unavailable(why)),
+            None => Ok(2),
+        }
+    }
+
     fn accept_host(&self) {
         note(&self.log, "Admin.AcceptHost".to_owned());
     }
@@ -409,6 +517,11 @@ impl Admin {
         }
         Ok(records.iter().map(import_one).collect())
     }
+
+    fn check_import(&self, records: Vec<ImportRecord>) -> Vec<ImportResult> {
+        note(&self.log, format!("Admin.CheckImport {} {}", records.len(), records[0].account));
+        records.iter().map(import_one).collect()
+    }
 }
 
 impl Admin {
@@ -438,6 +551,7 @@ fn import_one(record: &ImportRecord) -> ImportResult {
     let (outcome, remark) = match record.account.as_str() {
         "known" => (ImportOutcome::Present, ""),
         "later" => (ImportOutcome::AddedUnbound, ""),
+        "moved" => (ImportOutcome::CaughtUp, "spent"),
         "refused" => (ImportOutcome::Refused, "too \x1b[2J short"),
         _ => (ImportOutcome::Added, ""),
     };

@@ -97,6 +97,14 @@ pub enum Kind {
     AuthenticatorRenamed,
     /// `authenticator-removed`.
     AuthenticatorRemoved,
+    /// `authenticator-disabled`: the codes of one are refused from now on, those of the others are not.
+    AuthenticatorDisabled,
+    /// `authenticator-enabled`: they are accepted again.
+    AuthenticatorEnabled,
+    /// `resync`: an authenticator was resynchronised by two codes, or not.
+    Resync,
+    /// `export`: the secret of an authenticator was handed out once more, or not.
+    Export,
     /// `recovery-codes`: new ones were made.
     RecoveryCodes,
     /// `import`: an authenticator was imported.
@@ -111,11 +119,17 @@ pub enum Kind {
     Access,
     /// `store`: store or key trouble.
     Store,
+    /// `key`: a rotation of the master key was begun or ended.
+    Key,
+    /// `backup`: the store and its key were handed out to root.
+    Backup,
+    /// `restore`: the store came back from a backup.
+    Restore,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::Verification,
         Self::Lock,
         Self::Disable,
@@ -128,6 +142,10 @@ impl Kind {
         Self::EnrolmentConfirmed,
         Self::AuthenticatorRenamed,
         Self::AuthenticatorRemoved,
+        Self::AuthenticatorDisabled,
+        Self::AuthenticatorEnabled,
+        Self::Resync,
+        Self::Export,
         Self::RecoveryCodes,
         Self::Import,
         Self::Start,
@@ -135,6 +153,9 @@ impl Kind {
         Self::Reload,
         Self::Access,
         Self::Store,
+        Self::Key,
+        Self::Backup,
+        Self::Restore,
     ];
 
     /// What stands in `event=…`.
@@ -153,6 +174,10 @@ impl Kind {
             Self::EnrolmentConfirmed => "enrolment-confirmed",
             Self::AuthenticatorRenamed => "authenticator-renamed",
             Self::AuthenticatorRemoved => "authenticator-removed",
+            Self::AuthenticatorDisabled => "authenticator-disabled",
+            Self::AuthenticatorEnabled => "authenticator-enabled",
+            Self::Resync => "resync",
+            Self::Export => "export",
             Self::RecoveryCodes => "recovery-codes",
             Self::Import => "import",
             Self::Start => "start",
@@ -160,6 +185,9 @@ impl Kind {
             Self::Reload => "reload",
             Self::Access => "access",
             Self::Store => "store",
+            Self::Key => "key",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 

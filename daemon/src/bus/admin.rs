@@ -2,10 +2,10 @@
 
 use dbus_api::{
     AccountFilter, AccountPage, AuditFilter, AuditPage, AuditReport, AuditWitness, EnrollmentSummary, Error,
-    Explanation, Health, ImportRecord, ImportResult, Origin, Rehearsed, Setting, Supposition,
+    Explanation, Health, ImportRecord, ImportResult, KeyStatus, Offer, Origin, Rehearsed, Setting, Supposition,
 };
-use zbus::Connection;
 use zbus::message::Header;
+use zbus::{Connection, OwnedFd};
 
 use super::{bounded, verifier::shortened};
 use crate::authorizer::Action;
@@ -81,6 +81,40 @@ impl Admin {
         self.service.enable(&caller, bounded("the user name", user)?).await
     }
 
+    async fn disable_authenticator(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.disable_authenticator(&caller, bounded("the user name", user)?, authenticator).await
+    }
+
+    async fn enable_authenticator(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.enable_authenticator(&caller, bounded("the user name", user)?, authenticator).await
+    }
+
+    #[zbus(out_args("offer"))]
+    async fn export(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+    ) -> Result<Offer, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.export(&caller, bounded("the user name", user)?, authenticator).await
+    }
+
     async fn reset(
         &self,
         #[zbus(connection)] connection: &Connection,
@@ -122,6 +156,17 @@ impl Admin {
     ) -> Result<Vec<ImportResult>, Error> {
         let caller = self.caller(connection, &header).await?;
         self.service.import(&caller, records).await
+    }
+
+    #[zbus(out_args("results"))]
+    async fn check_import(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        records: Vec<ImportRecord>,
+    ) -> Result<Vec<ImportResult>, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.check_import(&caller, records).await
     }
 
     #[zbus(out_args("page"))]
@@ -218,6 +263,36 @@ impl Admin {
             bounded("the user name", user)?;
         }
         self.service.rehearse(&caller, &users, shortened(origin), &supposition).await
+    }
+
+    async fn rotate_key(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.rotate_key(&caller).await
+    }
+
+    #[zbus(out_args("status"))]
+    async fn key_status(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<KeyStatus, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.key_status(&caller).await
+    }
+
+    #[zbus(out_args("accounts"))]
+    async fn backup(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        pipe: OwnedFd,
+    ) -> Result<u64, Error> {
+        let caller = self.caller(connection, &header).await?;
+        self.service.backup(&caller, pipe.into()).await
     }
 
     async fn reload(

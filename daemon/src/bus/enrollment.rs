@@ -1,6 +1,6 @@
 //! `Enrollment` on the system bus.
 
-use dbus_api::{Confirmation, EnrollmentOptions, EnrollmentSummary, Error, Offer};
+use dbus_api::{Confirmation, EnrollmentOptions, EnrollmentSummary, Error, Offer, Resynchronisation};
 use zbus::Connection;
 use zbus::message::Header;
 
@@ -81,6 +81,20 @@ impl Enrollment {
     ) -> Result<(), Error> {
         let caller = self.source.caller(connection, &header).await?;
         self.service.remove_authenticator(caller, bounded("the user name", user)?, authenticator).await
+    }
+
+    #[zbus(out_args("resynchronisation"))]
+    async fn resync(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        user: &str,
+        authenticator: &str,
+        first: &str,
+        second: &str,
+    ) -> Result<Resynchronisation, Error> {
+        let caller = self.source.caller(connection, &header).await?;
+        self.service.resynchronise(caller, bounded("the user name", user)?, authenticator, (first, second)).await
     }
 
     #[zbus(out_args("recovery_codes"))]

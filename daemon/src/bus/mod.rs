@@ -4,14 +4,18 @@
 
 mod admin;
 mod enrollment;
+mod peer;
 pub mod private;
 pub mod system;
 pub mod transport;
 mod verifier;
+mod wire;
 
 pub use admin::Admin;
 pub use enrollment::Enrollment;
 pub use verifier::Verifier;
+#[cfg(fuzzing)]
+pub use wire::read_as_fuzzed;
 
 /// The longest user name, reply, label or code that is looked at, in bytes. A longer text is refused before
 /// anything else happens.

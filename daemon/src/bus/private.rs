@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use zbus::{Guid, OwnedGuid};
 
-use super::Verifier;
+use super::peer::Peer;
 use super::transport::{Transport, Unanswered};
-use crate::caller::{Caller, ConnectionKey, Source};
+use crate::caller::{Caller, ConnectionKey};
 use crate::service::{Service, lock};
 
 /// How long a peer may take for its handshake.
@@ -23,8 +23,6 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 const PER_UID: usize = 16;
 /// Descriptors kept free for root's connections and the daemon's own files.
 const RESERVED: usize = 128;
-/// Messages of one connection that wait to be looked at.
-const QUEUED: usize = 16;
 
 /// Takes the listening socket that the service manager hands over, or makes it at `path`. Everybody may
 /// connect: who may do what is decided by the uid of the peer.
@@ -100,24 +98,13 @@ impl Peers {
             return;
         }
         let uid = caller.uid;
-        if let Ok(connection) = self.connect(stream, caller).await {
-            connection.closed().await;
+        let greeting = Transport::handshake(stream, uid, self.guid.as_str());
+        if let Ok(Ok(transport)) = tokio::time::timeout(HANDSHAKE, greeting).await {
+            // However a peer goes, what it began ends with it.
+            let _ = Peer::new(self.service.clone(), caller).serve(transport, &self.unanswered).await;
             self.service.connection_ended(&key).await;
         }
         self.release(uid);
-    }
-
-    async fn connect(&self, stream: UnixStream, caller: Caller) -> zbus::Result<zbus::Connection> {
-        let greeting = Transport::handshake(stream, caller.uid, self.guid.as_str(), self.unanswered.clone());
-        let transport = tokio::time::timeout(HANDSHAKE, greeting).await.map_err(io::Error::from)??;
-        let verifier = Verifier::new(self.service.clone(), Source::Private(caller));
-        let queued = std::num::NonZeroUsize::new(QUEUED).unwrap_or(std::num::NonZeroUsize::MIN);
-        zbus::connection::Builder::authenticated_socket(transport, self.guid.clone())
-            .p2p()
-            .max_queued(queued)
-            .serve_at(dbus_api::OBJECT_PATH, verifier)
-            .build()
-            .await
     }
 
     /// Whether this uid may have one more connection; root always may.

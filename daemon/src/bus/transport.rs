@@ -1,30 +1,24 @@
 //! The private socket's transport: a UNIX stream whose peer is told by the kernel and trusted in nothing else.
 //!
-//! It differs from zbus's own in four ways. The peer's uid comes from `SO_PEERCRED` without a look-up of groups.
-//! The authentication handshake is ours, bounded in bytes. A message that claims more than 64 KiB ends the
-//! connection before anything is allocated for it. And a peer that does not read its replies is not read
-//! from either, so that what it costs is bounded.
+//! The authentication handshake is bounded in bytes. A message that claims more than 64 KiB ends the connection before
+//! anything is allocated for it, and memory grows with the bytes that came, not with those that are claimed. Calls are taken
+//! one after the other: a peer that does not read its answers is not read from either.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::Notify;
-use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
-use zbus::export::async_trait::async_trait;
+use zeroize::Zeroizing;
 
+use super::wire::{Bytes, FIXED_HEADER};
 use dbus_api::MAX_MESSAGE;
 
 /// The most bytes that a handshake may have in all.
 const LONGEST_HANDSHAKE: usize = 1024;
-/// The bytes of a message's fixed header (D-Bus specification, "Message Format").
-const FIXED_HEADER: usize = 16;
-/// Method calls of one connection that may wait for their replies.
-const CALLS_IN_FLIGHT: usize = 32;
+/// How much room there is for what a peer sends: a login's messages fit.
+const ROOM: usize = 1024;
 
 /// Method calls of all connections that came in and were not answered yet.
 #[derive(Clone, Debug, Default)]
@@ -36,55 +30,32 @@ impl Unanswered {
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
+
+    /// One more, for as long as what is returned is kept.
+    pub(super) fn one_more(&self) -> Waiting {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Waiting(self.clone())
+    }
+}
+
+/// A call that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Waiting(Unanswered);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A stream that has done its handshake.
 #[derive(Debug)]
 pub struct Transport {
     stream: UnixStream,
-    /// Bytes that came with the end of the handshake.
-    early: Vec<u8>,
-    unanswered: Unanswered,
-}
-
-/// The half that reads, message by message.
-#[derive(Debug)]
-pub struct Reader {
-    stream: OwnedReadHalf,
-    early: Vec<u8>,
-    frame: Frame,
-    calls: Arc<Calls>,
-}
-
-/// The half that writes.
-#[derive(Debug)]
-pub struct Writer {
-    stream: OwnedWriteHalf,
-    calls: Arc<Calls>,
-}
-
-/// Method calls of one connection that came in and were not answered yet.
-#[derive(Debug)]
-struct Calls {
-    open: AtomicUsize,
-    answered: Notify,
-    all: Unanswered,
-}
-
-impl Drop for Calls {
-    fn drop(&mut self) {
-        // A connection that is gone gets no answers.
-        self.all.0.fetch_sub(*self.open.get_mut(), Ordering::AcqRel);
-    }
-}
-
-/// Where in the stream of messages the reader is.
-#[derive(Debug)]
-enum Frame {
-    /// Within the fixed header, of which so many bytes are there.
-    Header([u8; FIXED_HEADER], usize),
-    /// Within the rest of a message, of which so many bytes are missing.
-    Rest(usize),
+    /// What came and was not taken yet.
+    received: Bytes,
+    /// What the handshake still has to say: it goes out with the first answer where the first call came with it.
+    unsaid: Vec<u8>,
 }
 
 impl Transport {
@@ -93,25 +64,82 @@ impl Transport {
     ///
     /// # Errors
     /// The peer is gone, speaks something else or claims another uid.
-    pub async fn handshake(mut stream: UnixStream, uid: u32, guid: &str, unanswered: Unanswered) -> io::Result<Self> {
-        let mut received = Vec::with_capacity(128);
+    pub async fn handshake(mut stream: UnixStream, uid: u32, guid: &str) -> io::Result<Self> {
+        let mut received = Zeroizing::new(Vec::with_capacity(ROOM));
+        let mut unsaid = Vec::new();
         let mut dialogue = Dialogue { uid, guid, first: true, authenticated: false };
         loop {
             while let Some(end) = received.windows(2).position(|two| two == b"\r\n") {
-                let rest = received.split_off(end + 2);
-                received.truncate(end);
-                let line = std::mem::replace(&mut received, rest);
-                match dialogue.answer(&line)? {
-                    Answer::Say(text) => stream.write_all(text.as_bytes()).await?,
-                    Answer::Begin => return Ok(Self { stream, early: received, unanswered }),
+                let answer = dialogue.answer(received.get(..end).unwrap_or_default());
+                received.drain(..end + 2);
+                match answer {
+                    Ok(Answer::Say(text)) => unsaid.extend_from_slice(text.as_bytes()),
+                    Ok(Answer::Begin) => return Ok(Self { stream, received, unsaid }),
+                    Err(error) => {
+                        // What was answered before is said; the connection ends anyway.
+                        let _ = stream.write_all(&unsaid).await;
+                        return Err(error);
+                    }
                 }
             }
+            stream.write_all(&std::mem::take(&mut unsaid)).await?;
             if received.len() >= LONGEST_HANDSHAKE {
                 return Err(protocol("the handshake is too long"));
             }
-            if stream.read_buf(&mut received).await? == 0 {
+            if stream.read_buf(&mut *received).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+        }
+    }
+
+    /// The next whole message.
+    ///
+    /// # Errors
+    /// The peer is gone, or what it sends is no method call that wants a reply, or too long.
+    pub async fn message(&mut self) -> io::Result<Zeroizing<Vec<u8>>> {
+        loop {
+            if let Some(header) = self.received.first_chunk() {
+                let length = FIXED_HEADER + message_rest(header)?;
+                if self.received.len() >= length {
+                    return Ok(Zeroizing::new(self.received.drain(..length).collect()));
+                }
+            }
+            self.say().await?;
+            self.make_room();
+            if self.stream.read_buf(&mut *self.received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Sends an answer, however long the peer takes to read it.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        if self.unsaid.is_empty() {
+            return self.stream.write_all(message).await;
+        }
+        let mut unsaid = Zeroizing::new(Vec::with_capacity(self.unsaid.len() + message.len()));
+        unsaid.append(&mut self.unsaid);
+        unsaid.extend_from_slice(message);
+        self.stream.write_all(&unsaid).await
+    }
+
+    /// Says what the handshake still has to say.
+    async fn say(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.unsaid) {
+            unsaid if unsaid.is_empty() => Ok(()),
+            unsaid => self.stream.write_all(&unsaid).await,
+        }
+    }
+
+    /// Doubles the room where none is left, and wipes the old one.
+    fn make_room(&mut self) {
+        if self.received.len() == self.received.capacity() {
+            let mut larger = Vec::with_capacity(self.received.len().max(ROOM) * 2);
+            larger.extend_from_slice(&self.received);
+            self.received = Zeroizing::new(larger);
         }
     }
 }
@@ -171,113 +199,6 @@ impl Dialogue<'_> {
     }
 }
 
-impl Socket for Transport {
-    type ReadHalf = Reader;
-    type WriteHalf = Writer;
-
-    fn split(self) -> Split<Reader, Writer> {
-        let (read, write) = self.stream.into_split();
-        let calls = Arc::new(Calls { open: AtomicUsize::new(0), answered: Notify::new(), all: self.unanswered });
-        let frame = Frame::Header([0; FIXED_HEADER], 0);
-        let reader = Reader { stream: read, early: self.early, frame, calls: Arc::clone(&calls) };
-        Split::new(reader, Writer { stream: write, calls })
-    }
-}
-
-#[async_trait]
-impl ReadHalf for Reader {
-    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        if matches!(self.frame, Frame::Header(_, 0)) {
-            self.calls.below_limit().await;
-        }
-        let want = buffer.len().min(self.frame.missing());
-        let buffer = buffer.get_mut(..want).unwrap_or_default();
-        let read = match self.early.is_empty() {
-            true => self.stream.read(buffer).await?,
-            false => take_early(&mut self.early, buffer),
-        };
-        self.frame = self.frame.advance(buffer.get(..read).unwrap_or_default(), &self.calls)?;
-        // Only bytes are read: descriptors that a peer sends along are closed by the kernel.
-        Ok((read, Vec::new()))
-    }
-}
-
-#[async_trait]
-impl WriteHalf for Writer {
-    async fn send_message(&mut self, message: &zbus::Message) -> zbus::Result<()> {
-        self.stream.write_all(message.data()).await?;
-        if matches!(message.message_type(), zbus::message::Type::MethodReturn | zbus::message::Type::Error) {
-            self.calls.one_answered();
-        }
-        Ok(())
-    }
-
-    async fn sendmsg(&mut self, buffer: &[u8], _fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        self.stream.write(buffer).await
-    }
-
-    async fn close(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await
-    }
-}
-
-impl Calls {
-    async fn below_limit(&self) {
-        while self.open.load(Ordering::Acquire) >= CALLS_IN_FLIGHT {
-            self.answered.notified().await;
-        }
-    }
-
-    fn one_more(&self) {
-        self.open.fetch_add(1, Ordering::AcqRel);
-        self.all.0.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn one_answered(&self) {
-        // An answer without a call cannot be; were it so, the count stays at 0.
-        let fewer = |open: usize| open.checked_sub(1);
-        if self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer).is_ok() {
-            self.all.0.fetch_sub(1, Ordering::AcqRel);
-        }
-        self.answered.notify_one();
-    }
-}
-
-impl Frame {
-    /// Bytes missing until the end of this part of the message.
-    fn missing(&self) -> usize {
-        match self {
-            Self::Header(_, have) => FIXED_HEADER - have,
-            Self::Rest(missing) => *missing,
-        }
-    }
-
-    /// The frame after these bytes, which are at most what was missing.
-    fn advance(&self, bytes: &[u8], calls: &Calls) -> io::Result<Self> {
-        match self {
-            Self::Rest(missing) => Ok(Self::rest(missing - bytes.len())),
-            Self::Header(header, have) => {
-                let mut header = *header;
-                let end = have + bytes.len();
-                header.get_mut(*have..end).unwrap_or_default().copy_from_slice(bytes);
-                if end < FIXED_HEADER {
-                    return Ok(Self::Header(header, end));
-                }
-                let rest = message_rest(&header)?;
-                calls.one_more();
-                Ok(Self::rest(rest))
-            }
-        }
-    }
-
-    fn rest(missing: usize) -> Self {
-        match missing {
-            0 => Self::Header([0; FIXED_HEADER], 0),
-            missing => Self::Rest(missing),
-        }
-    }
-}
-
 /// How many bytes of a message follow its fixed header, if it is a method call that wants a reply and is not
 /// too long (D-Bus specification, "Message Format": endianness, type, flags, version, body length, serial,
 /// length of the header fields).
@@ -299,15 +220,6 @@ fn message_rest(header: &[u8; FIXED_HEADER]) -> io::Result<usize> {
         .ok_or_else(|| protocol("a message is too long"))
 }
 
-/// Moves bytes that came early into `buffer`.
-fn take_early(early: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
-    let count = buffer.len().min(early.len());
-    for (to, from) in buffer.iter_mut().zip(early.drain(..count)) {
-        *to = from;
-    }
-    count
-}
-
 fn protocol(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
@@ -324,7 +236,10 @@ mod tests {
         let (mut client, server) = UnixStream::pair().unwrap();
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        let begun = Transport::handshake(server, 1000, GUID, Unanswered::default()).await.is_ok();
+        let begun = match Transport::handshake(server, 1000, GUID).await {
+            Ok(mut transport) => transport.say().await.is_ok(),
+            Err(_) => false,
+        };
         let mut said = String::new();
         // A connection that was ended with bytes unread ends with a reset.
         let _ = client.read_to_string(&mut said).await;
@@ -386,44 +301,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_reads_no_replies_is_not_read_from() {
+    async fn early_bytes_split_headers_and_messages_in_a_row_are_told_apart() {
         let (mut client, server) = UnixStream::pair().unwrap();
-        let unanswered = Unanswered::default();
-        let (mut reader, writer) =
-            Transport { stream: server, early: Vec::new(), unanswered: unanswered.clone() }.split().take();
-        for _ in 0..=CALLS_IN_FLIGHT {
-            client.write_all(&header(1, 0, 0, 0)).await.unwrap();
+        let long = [&header(1, 0, 3000, 0)[..], &[7; 3000]].concat();
+        let messages = [[&header(1, 0, 4, 3)[..], &[7; 12]].concat(), header(1, 0, 0, 0).to_vec(), long];
+        let bytes = messages.concat();
+        let received = Zeroizing::new(bytes[..5].to_vec());
+        let mut transport = Transport { stream: server, received, unsaid: Vec::new() };
+        let written = tokio::spawn(async move {
+            for part in bytes[5..].chunks(9) {
+                client.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client
+        });
+        for message in messages {
+            assert_eq!(*transport.message().await.unwrap(), message);
         }
-        let mut buffer = [0; FIXED_HEADER];
-        for _ in 0..CALLS_IN_FLIGHT {
-            assert_eq!(reader.recvmsg(&mut buffer).await.unwrap().0, FIXED_HEADER);
-        }
-        let calls = Arc::clone(&reader.calls);
-        let mut blocked = Box::pin(reader.recvmsg(&mut buffer));
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), &mut blocked).await.is_err());
-        assert_eq!(unanswered.count(), CALLS_IN_FLIGHT);
-        calls.one_answered();
-        assert_eq!(blocked.as_mut().await.unwrap().0, FIXED_HEADER);
-        drop(blocked);
-        drop((reader, writer, calls));
-        assert_eq!(unanswered.count(), 0);
+        drop(written.await.unwrap());
+        assert!(transport.message().await.is_err(), "the peer is gone");
     }
 
     #[tokio::test]
-    async fn early_bytes_and_split_headers_are_put_together() {
+    async fn memory_grows_with_what_came_and_not_with_what_is_claimed() {
         let (mut client, server) = UnixStream::pair().unwrap();
-        let message = [&header(1, 0, 4, 3)[..], &[7; 12]].concat();
-        let early = message[..5].to_vec();
-        client.write_all(&message[5..]).await.unwrap();
-        let (mut reader, _writer) =
-            Transport { stream: server, early, unanswered: Unanswered::default() }.split().take();
-        let mut got = Vec::new();
-        while got.len() < message.len() {
-            let mut buffer = [0; 9];
-            let (read, _) = reader.recvmsg(&mut buffer).await.unwrap();
-            got.extend_from_slice(&buffer[..read]);
-        }
-        assert_eq!(got, message);
-        assert!(matches!(reader.frame, Frame::Header(_, 0)));
+        let most = u32::try_from(MAX_MESSAGE - FIXED_HEADER).unwrap();
+        client.write_all(&header(1, 0, most, 0)).await.unwrap();
+        let mut transport =
+            Transport { stream: server, received: Zeroizing::new(Vec::with_capacity(ROOM)), unsaid: Vec::new() };
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(50), transport.message()).await;
+        assert!(waits.is_err());
+        assert_eq!(transport.received.capacity(), ROOM);
+    }
+
+    #[test]
+    fn a_call_is_counted_until_it_was_answered() {
+        let unanswered = Unanswered::default();
+        let waiting = [unanswered.one_more(), unanswered.one_more()];
+        assert_eq!(unanswered.count(), 2);
+        drop(waiting);
+        assert_eq!(unanswered.count(), 0);
     }
 }

@@ -5,7 +5,7 @@ use zbus::Connection;
 use zbus::message::Header;
 
 use super::bounded;
-use crate::caller::Source;
+use crate::caller::{Caller, Source};
 use crate::service::Service;
 
 /// The longest PAM item that is kept, in bytes.
@@ -36,7 +36,7 @@ impl Verifier {
         origin: Origin,
     ) -> Result<(u64, Step), Error> {
         let caller = self.source.caller(connection, &header).await?;
-        self.service.begin_verification(caller, bounded("the user name", user)?, shortened(origin)).await
+        begin(&self.service, caller, user, origin).await
     }
 
     #[zbus(out_args("step"))]
@@ -61,8 +61,18 @@ impl Verifier {
         origin: Origin,
     ) -> Result<Step, Error> {
         let caller = self.source.caller(connection, &header).await?;
-        self.service.judge_unasked(caller, bounded("the user name", user)?, shortened(origin)).await
+        unasked(&self.service, caller, user, origin).await
     }
+}
+
+/// `Begin`, for a caller that its transport vouches for.
+pub(super) async fn begin(service: &Service, caller: Caller, user: &str, origin: Origin) -> Result<(u64, Step), Error> {
+    service.begin_verification(caller, bounded("the user name", user)?, shortened(origin)).await
+}
+
+/// `Unasked`, for a caller that its transport vouches for.
+pub(super) async fn unasked(service: &Service, caller: Caller, user: &str, origin: Origin) -> Result<Step, Error> {
+    service.judge_unasked(caller, bounded("the user name", user)?, shortened(origin)).await
 }
 
 /// Cuts PAM items that are too long to be kept for as long as a verification lasts.

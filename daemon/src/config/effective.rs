@@ -9,7 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::rules::{GroupName, Listed, Name, RuleText, Words as _};
 use super::{
-    Audit, Config, Enrolment, Label, Locks, Nss, PlacedRule, Prompt, Size, Sources, Throttling, TrustedCaller, spell,
+    Admin, Audit, Config, Enrolment, Label, Locks, Nss, PlacedRule, Prompt, Size, Sources, Throttling, TrustedCaller,
+    spell,
 };
 
 /// On which line of the file each key stands.
@@ -87,6 +88,7 @@ impl Config {
             sources,
             nss,
             audit,
+            admin,
             mode,
             unresolved_rules: _,
             unresolved_callers: _,
@@ -103,6 +105,7 @@ impl Config {
         let Sources { enabled, accounts, window: sources_window } = sources;
         let Nss { timeout, cache } = nss;
         let Audit { keep, max_size } = audit;
+        let Admin { export } = admin;
         let locks: Vec<_> = locks.iter().map(time).collect();
         vec![
             ("prompt", quote(prompt)),
@@ -128,6 +131,7 @@ impl Config {
             ("nss.cache", time(&cache.0)),
             ("audit.keep", time(&keep.0)),
             ("audit.max_size", size(*max_size)),
+            ("admin.export", export.to_string()),
         ]
     }
 }
@@ -228,7 +232,8 @@ mod tests {
         notices = false\nself_enrolment = true\nissuer = \"Example\"\nmode = \"observe\"\n[enrolment]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = \"1m\"\n\
         [throttling]\nfailures = 5\nwindow = \"10m\"\nlocks = [\"90s\", \"1h\"]\ndisable_after = 100\n\
         lockout = \"nist\"\nroot_console = \"lock\"\n[sources]\nenabled = false\naccounts = 5\nwindow = \"1h\"\n\
-        [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n";
+        [nss]\ntimeout = \"3s\"\ncache = \"0s\"\n[audit]\nkeep = \"30d\"\nmax_size = \"200MiB\"\n\
+        [admin]\nexport = true\n";
 
     fn parse(text: &str) -> Config {
         Config::parse(Path::new(FILE), text).unwrap()

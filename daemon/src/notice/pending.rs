@@ -33,6 +33,14 @@ pub enum What {
     Added(String),
     /// An authenticator of this label was removed.
     Removed(String),
+    /// The authenticator of this label was disabled.
+    DisabledOne(String),
+    /// It was enabled again.
+    EnabledOne(String),
+    /// The authenticator of this label was resynchronised.
+    Resynchronised(String),
+    /// The key of the authenticator of this label was shown.
+    Exported(String),
     /// A recovery code let somebody in.
     RecoveryCode,
     /// Every code was disabled.
@@ -86,6 +94,19 @@ impl Notice {
             (What::Removed(label), by) => {
                 format!("An authenticator was removed{} at {at}: {}", by.words(), shown(label))
             }
+            (What::DisabledOne(label), by) => {
+                format!("An authenticator was disabled{} at {at}: {}", by.words(), shown(label))
+            }
+            (What::EnabledOne(label), by) => {
+                format!("An authenticator was enabled again{} at {at}: {}", by.words(), shown(label))
+            }
+            (What::Resynchronised(label), by) => {
+                format!("An authenticator was resynchronised{} at {at}: {}", by.words(), shown(label))
+            }
+            (What::Exported(label), By::Administrator) => {
+                format!("The key of an authenticator was shown to an administrator at {at}: {}", shown(label))
+            }
+            (What::Exported(label), _) => format!("The key of an authenticator was shown at {at}: {}", shown(label)),
             (What::RecoveryCode, by) => format!("A recovery code was used{} at {at}.", by.words()),
             (What::Reset, by) => format!("All your authenticators were removed{} at {at}.", by.words()),
         }
@@ -153,6 +174,26 @@ mod tests {
                 What::Removed("key fob".into()),
                 By::Owner,
                 "An authenticator was removed by your own account at 2026-11-22 10:15 UTC: key fob",
+            ),
+            (
+                What::DisabledOne("phone".into()),
+                By::Administrator,
+                "An authenticator was disabled by an administrator at 2026-11-22 10:15 UTC: phone",
+            ),
+            (
+                What::EnabledOne("phone".into()),
+                By::Administrator,
+                "An authenticator was enabled again by an administrator at 2026-11-22 10:15 UTC: phone",
+            ),
+            (
+                What::Resynchronised("phone".into()),
+                By::Owner,
+                "An authenticator was resynchronised by your own account at 2026-11-22 10:15 UTC: phone",
+            ),
+            (
+                What::Exported("phone".into()),
+                By::Administrator,
+                "The key of an authenticator was shown to an administrator at 2026-11-22 10:15 UTC: phone",
             ),
             (What::RecoveryCode, from(), "A recovery code was used from 192.0.2.7 at 2026-11-22 10:15 UTC."),
             (What::RecoveryCode, By::Login(None), "A recovery code was used at 2026-11-22 10:15 UTC."),

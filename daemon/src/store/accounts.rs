@@ -1,12 +1,12 @@
 //! One account's rows: loaded and checked as a whole, written back where they differ.
 
 use rusqlite::{Connection, OptionalExtension, Statement, named_params};
-use verifier::{Remembered, Secret};
+use verifier::{Remembered, Secret, StoredScratchCode};
 
 use super::attached::{self, Table};
 use super::row::{AccountRow, AuthenticatorRow, RecoveryRow, Signatures};
 use super::seal::{Keys, Mac};
-use super::sqlite::Trouble;
+use super::session::Trouble;
 use super::{Record, StoreError};
 use crate::notice::Notice;
 
@@ -25,6 +25,7 @@ pub(super) struct Accounts<'c> {
     remove_recovery: Statement<'c>,
     remembered: Table<'c, Remembered>,
     notices: Table<'c, Notice>,
+    scratch_codes: Table<'c, StoredScratchCode>,
     placeholder: Secret,
 }
 
@@ -56,6 +57,7 @@ impl<'c> Accounts<'c> {
             remove_recovery: connection.prepare("DELETE FROM recovery_codes WHERE account = :account")?,
             remembered: Table::new(connection)?,
             notices: Table::new(connection)?,
+            scratch_codes: Table::new(connection)?,
             placeholder: Secret::new(vec![0; 16]).map_err(|_| StoreError::Cryptography("an empty secret"))?,
         })
     }
@@ -64,10 +66,10 @@ impl<'c> Accounts<'c> {
     pub(super) fn load(&mut self, account: &str, keys: &Keys) -> Result<Option<Loaded>, Trouble> {
         let corrupt = |what: &str| StoreError::Corrupt { account: account.to_owned(), what: what.to_owned() };
         let unreadable = |error| Trouble::reading(error, account);
-        let row = self.account.query_row(named_params! { ":name": account }, AccountRow::read).optional();
+        let row = self.account.query_row([account], AccountRow::read).optional();
         let row = row.map_err(unreadable)?;
         let mut authenticators = self.load_authenticators(account)?;
-        let recovery = self.recovery.query_row(named_params! { ":account": account }, RecoveryRow::read).optional();
+        let recovery = self.recovery.query_row([account], RecoveryRow::read).optional();
         let recovery = recovery.map_err(unreadable)?;
         let Some((row, mac)) = row else {
             if authenticators.is_empty() && recovery.is_none() {
@@ -109,6 +111,7 @@ impl<'c> Accounts<'c> {
         let attached = Signatures {
             remembered: attached::sign(account, record.uid, &record.account.remembered, keys),
             notices: attached::sign(account, record.uid, &record.notices, keys),
+            scratch_codes: attached::sign(account, record.uid, &record.account.scratch_codes, keys),
         };
         let row = AccountRow::of(record, attached);
         let mac = row.sign(&parts(&authenticators, recovery.as_ref()), keys);
@@ -124,19 +127,23 @@ impl<'c> Accounts<'c> {
             None if old.is_some() => drop(self.remove_recovery.execute(named_params! { ":account": account })?),
             _ => {}
         }
-        let before = before.map_or(Signatures { remembered: None, notices: None }, |before| before.attached);
+        let before = before.map(|before| before.attached).unwrap_or_default();
         if before.remembered != attached.remembered {
             self.remembered.save(account, &record.account.remembered)?;
         }
         if before.notices != attached.notices {
             self.notices.save(account, &record.notices)?;
         }
+        if before.scratch_codes != attached.scratch_codes {
+            self.scratch_codes.save(account, &record.account.scratch_codes)?;
+        }
         Ok(true)
     }
 
     /// Removes every row of an account, whatever state they are in; tells whether there were any.
     pub(super) fn remove(&mut self, account: &str) -> Result<bool, rusqlite::Error> {
-        let mut removed = self.remembered.remove(account)? + self.notices.remove(account)?;
+        let mut removed =
+            self.remembered.remove(account)? + self.notices.remove(account)? + self.scratch_codes.remove(account)?;
         for statement in [&mut self.remove_authenticators, &mut self.remove_recovery, &mut self.remove_account] {
             removed += statement.execute(named_params! { ":account": account })?;
         }
@@ -167,14 +174,16 @@ impl<'c> Accounts<'c> {
             Some(notices) => record.notices = notices,
             None => altered.push("its notices were altered: they are not told"),
         }
+        match self.scratch_codes.load(account, uid, signatures.scratch_codes.as_ref(), keys)? {
+            Some(scratch_codes) => record.account.scratch_codes = scratch_codes,
+            None => altered.push("its scratch codes were altered: they are refused"),
+        }
         Ok(altered)
     }
 
     fn load_authenticators(&mut self, account: &str) -> Result<Vec<AuthenticatorRow>, Trouble> {
         let placeholder = &self.placeholder;
-        let rows = self
-            .authenticators
-            .query_map(named_params! { ":account": account }, |row| AuthenticatorRow::read(row, placeholder))?;
+        let rows = self.authenticators.query_map([account], |row| AuthenticatorRow::read(row, placeholder))?;
         let rows: Result<Option<Vec<_>>, _> = rows.collect();
         rows.map_err(|error| Trouble::reading(error, account))?.ok_or_else(|| {
             let what = "an authenticator has parameters that do not exist".to_owned();

@@ -1,4 +1,4 @@
-//! Rows attached to a record: remembered logins, and notices that wait. One signature covers all of an account's rows
+//! Rows attached to a record: remembered logins, scratch codes, and notices that wait. One signature covers all of an account's rows
 //! of a kind and stands in its record, which is signed itself: an added, altered, deleted, swapped or older row shows.
 //! The record does not need them, so it goes on without: whoever alters them makes no more of it than that a code is
 //! asked for, and a line in the log.
@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use rusqlite::{Connection, Row, Statement, named_params};
-use verifier::{BootTime, Place, Remembered, WallTime};
+use verifier::{AuthenticatorId, BootTime, Place, RecoveryDigest, Remembered, StoredScratchCode, WallTime};
 
 use super::StoreError;
 use super::encoding::Encoding;
@@ -127,6 +127,36 @@ impl Attached for Remembered {
     }
 }
 
+impl Attached for StoredScratchCode {
+    const TABLE: &'static str = "scratch_codes";
+    const COLUMNS: &'static str = ":authenticator, :salt, :digest, :used, :expires";
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let moment = |name| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(name)?.map(i64::cast_unsigned));
+        let (used, expires) = (moment("used")?.map(WallTime), moment("expires")?.map(WallTime));
+        let authenticator = AuthenticatorId(row.get("authenticator")?);
+        let (salt, digest) = (row.get("salt")?, RecoveryDigest(row.get("digest")?));
+        Ok(expires.map(|expires| Self { authenticator, salt, digest, used, expires }))
+    }
+
+    fn write(&self, account: &str, number: u32, statement: &mut Statement<'_>) -> rusqlite::Result<usize> {
+        statement.execute(named_params! {
+            ":account": account, ":number": number, ":authenticator": self.authenticator.0, ":salt": self.salt,
+            ":digest": self.digest.0, ":used": self.used.map(|used| used.0.cast_signed()),
+            ":expires": self.expires.0.cast_signed(),
+        })
+    }
+
+    fn encode(&self, encoding: Encoding) -> Encoding {
+        encoding
+            .number(u64::from(self.authenticator.0))
+            .bytes(&self.salt)
+            .bytes(&self.digest.0)
+            .optional_number(self.used.map(|used| used.0))
+            .number(self.expires.0)
+    }
+}
+
 impl Attached for Notice {
     const TABLE: &'static str = "notices";
     const COLUMNS: &'static str = ":at, :what, :label, :further, :by, :host";
@@ -137,6 +167,10 @@ impl Attached for Notice {
         let what = match (row.get::<_, String>("what")?.as_str(), label, further) {
             ("added", Some(label), None) => What::Added(label),
             ("removed", Some(label), None) => What::Removed(label),
+            ("disabled-one", Some(label), None) => What::DisabledOne(label),
+            ("enabled-one", Some(label), None) => What::EnabledOne(label),
+            ("resynchronised", Some(label), None) => What::Resynchronised(label),
+            ("exported", Some(label), None) => What::Exported(label),
             ("recovery-code", None, None) => What::RecoveryCode,
             ("disabled", None, None) => What::Disabled,
             ("reset", None, None) => What::Reset,
@@ -186,6 +220,10 @@ impl<'a> Texts<'a> {
         let (what, label, further) = match &notice.what {
             What::Added(label) => ("added", Some(label.as_str()), None),
             What::Removed(label) => ("removed", Some(label.as_str()), None),
+            What::DisabledOne(label) => ("disabled-one", Some(label.as_str()), None),
+            What::EnabledOne(label) => ("enabled-one", Some(label.as_str()), None),
+            What::Resynchronised(label) => ("resynchronised", Some(label.as_str()), None),
+            What::Exported(label) => ("exported", Some(label.as_str()), None),
             What::RecoveryCode => ("recovery-code", None, None),
             What::Disabled => ("disabled", None, None),
             What::Reset => ("reset", None, None),

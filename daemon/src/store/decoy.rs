@@ -25,6 +25,8 @@ pub(super) fn make() -> Result<Record, StoreError> {
         moving: kind.begin(Counter(0)),
         created: WallTime(0),
         last_used: None,
+        expires: None,
+        suspended: false,
     };
     let code = StoredRecoveryCode { digest: RecoveryDigest([0; 32]), used: None };
     let account = Account {

@@ -10,7 +10,8 @@ pub(crate) struct Encoding(Vec<u8>);
 impl Encoding {
     /// Begins with what is being encoded, so that no row of one table passes for a row of another.
     pub(crate) fn of(subject: &str) -> Self {
-        Self::default().text(subject)
+        // A login's rows fit: an encoding that grows is copied again and again.
+        Self(Vec::with_capacity(512)).text(subject)
     }
 
     /// Appends bytes.

@@ -77,6 +77,15 @@ pub enum StoreError {
         /// The id of the key that was given.
         given: String,
     },
+    /// The store needs two keys at the moment, and a copy of it would too.
+    #[error("the master key is being rotated; make the backup when that has ended")]
+    Rotating,
+    /// A rotation of the key was under way, and the key that it moved away from is not at hand.
+    #[error(
+        "the master key was being rotated, and records are still sealed under key {0}: put that key into the state \
+         directory as master.key.previous (mode 0400, the owner of the directory), or restore a backup"
+    )]
+    PreviousKey(String),
     /// A key that the store keeps sealed does not open.
     #[error("the store's {0} key was altered; restore the store from a backup")]
     SealedKey(&'static str),

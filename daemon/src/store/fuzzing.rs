@@ -7,13 +7,13 @@ use std::time::Duration;
 use rusqlite::{Connection, types::Value};
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, Counter, Digits, Kind as Factor, Now, Parameters, Period,
-    Place, RecoveryDigest, Secret, StoredRecoveryCode, WallTime,
+    Place, RecoveryDigest, Secret, StoredRecoveryCode, StoredScratchCode, WallTime,
 };
 
 use super::accounts::Accounts;
 use super::key::MasterKey;
 use super::seal::{self, Keys};
-use super::sqlite::Trouble;
+use super::session::Trouble;
 use super::trail::Trail;
 use super::{Record, StoreError, schema};
 use crate::audit::chain::{AuditKey, Check};
@@ -23,8 +23,8 @@ use crate::audit::{AuditRecord, Event, Kind, Outcome};
 const NAME: &str = "alice";
 
 /// What can be altered: a table and the number of its columns is asked of it.
-const TABLES: [&str; 7] =
-    ["accounts", "authenticators", "recovery_codes", "audit", "audit_ends", "remembered", "notices"];
+const TABLES: [&str; 8] =
+    ["accounts", "authenticators", "recovery_codes", "audit", "audit_ends", "remembered", "notices", "scratch_codes"];
 
 /// A value that a cell can hold.
 #[derive(Clone, Debug)]
@@ -144,11 +144,16 @@ fn record() -> Option<Record> {
             moving: Factor::begin(kind, Counter(7)),
             created: WallTime(id.into()),
             last_used: None,
+            expires: None,
+            suspended: false,
         })
     };
     let codes = (0..3).map(|code| StoredRecoveryCode { digest: RecoveryDigest([code; 32]), used: None });
     let authenticators = vec![authenticator(1, Factor::Totp(Period::COMMON))?, authenticator(2, Factor::Hotp)?];
     let mut account = Account { authenticators, recovery_codes: codes.collect(), ..Account::default() };
+    let key = verifier::RecoveryKey([3; 32]);
+    let ends = WallTime(u64::MAX >> 1);
+    account.scratch_codes = vec![StoredScratchCode::new(12_345_678, AuthenticatorId(1), [9; 16], ends, &key)];
     account.remember(Place::new("sshd", Ipv4Addr::new(192, 0, 2, 7).into())?, Duration::from_secs(60), &Now::default());
     Some(Record { account, ..Record::empty(NAME, Some(1000)) })
 }

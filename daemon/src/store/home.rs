@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use super::encoding::Encoding;
-use super::seal::Mac;
+use super::seal::{Keys, Mac};
 use super::trail::is_type;
 use super::{Store, StoreError, Urgency};
 use crate::audit::Event;
@@ -43,6 +43,16 @@ impl MachineId {
         u128::from_str_radix(digits, 16).ok().filter(|id| *id != 0).map(Self)
     }
 
+    /// The mark of a store that is at home here.
+    pub(super) fn sign(self, keys: &Keys) -> Mac {
+        keys.sign(&self.encode())
+    }
+
+    /// Whether this is the mark of a store that is at home here.
+    pub(super) fn is_signed(self, keys: &Keys, mark: &Mac) -> bool {
+        keys.verifies(&self.encode(), mark)
+    }
+
     fn encode(self) -> Encoding {
         Encoding::of("host").bytes(&self.0.to_be_bytes())
     }
@@ -61,11 +71,9 @@ impl Store {
                 Err(error) if is_type(&error) => Some(Vec::new()),
                 found => found?,
             };
-            let signed = session.keys().sign(&machine.encode());
+            let signed = machine.sign(session.keys());
             match mark {
-                Some(mark) => {
-                    Ok(Mac::try_from(mark).is_ok_and(|mark| session.keys().verifies(&machine.encode(), &mark)))
-                }
+                Some(mark) => Ok(Mac::try_from(mark).is_ok_and(|mark| machine.is_signed(session.keys(), &mark))),
                 None => {
                     session.connection().execute("UPDATE store SET host = ?1", [signed])?;
                     Ok(true)
@@ -81,7 +89,7 @@ impl Store {
     /// The store does not work.
     pub async fn move_in(&self, machine: MachineId, event: Event) -> Result<(), StoreError> {
         self.ask("", Urgency::Login, move |session| {
-            let signed = session.keys().sign(&machine.encode());
+            let signed = machine.sign(session.keys());
             session.connection().execute("UPDATE store SET host = ?1", [signed])?;
             Ok(session.append(event)?)
         })

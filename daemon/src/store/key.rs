@@ -1,7 +1,7 @@
 //! The master key: from a systemd credential or from a file that only the daemon can read.
 //!
-//! It is made once, before there is a store, and never replaced: a store whose key is lost is refused, so
-//! that a lost key is an error somebody sees and not a store that silently begins anew.
+//! It is made once, before there is a store, and replaced only by a rotation, which somebody asked for: a store whose
+//! key is lost is refused, so that a lost key is an error somebody sees and not a store that silently begins anew.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -11,13 +11,20 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{DATABASE, seal};
+use super::seal::{KeyId, Keys};
+use super::{DATABASE, StoreError, files, seal};
 
 /// The name of the systemd credential (systemd.exec(5), `LoadCredentialEncrypted=`).
 pub const CREDENTIAL: &str = "countersign.key";
 
 /// The name of the key's file in the state directory.
 pub const FILE: &str = "master.key";
+
+/// The key that a rotation moves to, until it is the store's.
+pub(super) const NEXT: &str = "master.key.next";
+
+/// The key that a rotation moves away from, until nothing is sealed under it.
+pub(super) const PREVIOUS: &str = "master.key.previous";
 
 /// Bytes of a master key.
 const LENGTH: usize = 32;
@@ -40,6 +47,74 @@ pub enum KeySource {
     File(PathBuf),
     /// This file, which was made just now because there was no store yet.
     Created(PathBuf),
+}
+
+/// The keys at hand. The store says which of them is its own (`KeyRing::find`).
+pub struct KeyRing(Vec<(MasterKey, Option<KeySource>)>);
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRing({} keys)", self.0.len())
+    }
+}
+
+impl From<MasterKey> for KeyRing {
+    fn from(key: MasterKey) -> Self {
+        Self(vec![(key, None)])
+    }
+}
+
+impl KeyRing {
+    /// Takes the key that [`MasterKey::load`] finds first, and beside it what a rotation that was interrupted, or a
+    /// restored store under a credential, left in the state directory.
+    ///
+    /// # Errors
+    /// As [`MasterKey::load`].
+    pub fn load(credentials: Option<&Path>, state: &Path) -> Result<(Self, KeySource), KeyError> {
+        let (key, source) = MasterKey::load(credentials, state)?;
+        let mut ring = Self(vec![(key, Some(source.clone()))]);
+        for name in [FILE, NEXT, PREVIOUS] {
+            let path = state.join(name);
+            // What is not usable is not needed, or the store names the key that it misses.
+            if let Ok(key) = MasterKey::read_file(&path) {
+                ring.0.push((key, Some(KeySource::File(state.join(FILE)))));
+            }
+        }
+        Ok((ring, source))
+    }
+
+    /// Puts a key beside the others.
+    pub(super) fn push(&mut self, key: MasterKey, source: Option<KeySource>) {
+        self.0.push((key, source));
+    }
+
+    /// The bytes of the key of this name.
+    pub(super) fn bytes(&self, id: KeyId) -> Result<Zeroizing<[u8; LENGTH]>, StoreError> {
+        let found = self.0.iter().find(|(key, _)| Keys::derive(key).is_ok_and(|keys| keys.id == id));
+        found.map(|(key, _)| (*key.0).clone()).ok_or(StoreError::Cryptography("finding the key"))
+    }
+
+    /// Forgets all keys but these.
+    pub(super) fn keep(&mut self, ids: &[KeyId]) {
+        self.0.retain(|(key, _)| Keys::derive(key).is_ok_and(|keys| ids.contains(&keys.id)));
+    }
+
+    /// The keys derived from the key of this name, and where it came from.
+    pub(super) fn find(&self, id: &str) -> Result<Option<(Keys, Option<KeySource>)>, StoreError> {
+        for (key, source) in &self.0 {
+            let keys = Keys::derive(key)?;
+            if keys.id.to_string() == id {
+                return Ok(Some((keys, source.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The keys derived from the first one: a new store is made with it.
+    pub(super) fn first(&self) -> Result<Keys, StoreError> {
+        let (key, _) = self.0.first().ok_or(StoreError::Cryptography("finding a key"))?;
+        Keys::derive(key)
+    }
 }
 
 /// Why there is no master key.
@@ -112,6 +187,13 @@ impl MasterKey {
         Self(Box::new(Zeroizing::new(*bytes)))
     }
 
+    /// Takes the key from a file that only its owner, who is us, can read.
+    pub(super) fn read_file(path: &Path) -> Result<Self, KeyError> {
+        let file = open(path).map_err(|source| KeyError::Io { path: path.to_owned(), what: "read", source })?;
+        check_private(&file, path)?;
+        read(file, path)
+    }
+
     /// The bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_slice()
@@ -119,9 +201,9 @@ impl MasterKey {
 
     fn first(state: &Path, path: PathBuf) -> Result<(Self, KeySource), KeyError> {
         let store = state.join(DATABASE);
-        match fs::symlink_metadata(&store) {
-            Ok(_) => return Err(KeyError::Lost { store, key: path }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        match files::is_there(&store) {
+            Ok(true) => return Err(KeyError::Lost { store, key: path }),
+            Ok(false) => {}
             Err(source) => return Err(KeyError::Io { path: store, what: "make", source }),
         }
         match make(state, &path) {
@@ -179,15 +261,17 @@ fn read(file: File, path: &Path) -> Result<MasterKey, KeyError> {
 pub(super) fn make(state: &Path, path: &Path) -> io::Result<MasterKey> {
     let mut key = MasterKey(Box::new(Zeroizing::new([0; LENGTH])));
     getrandom::fill(key.0.as_mut_slice()).map_err(|_| io::Error::other("the random number generator failed"))?;
+    write(state, path, &key)?;
+    Ok(key)
+}
+
+/// Writes a key so that it is durable and nobody else's to read.
+pub(super) fn write(state: &Path, path: &Path, key: &MasterKey) -> io::Result<()> {
     let temporary = state.join(format!(".{FILE}.new"));
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    files::remove(&temporary)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
     file.write_all(key.bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    File::open(state)?.sync_all()?;
-    Ok(key)
+    files::sync(state)
 }

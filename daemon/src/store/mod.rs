@@ -9,22 +9,30 @@ mod attached;
 mod decoy;
 pub(crate) mod encoding;
 mod error;
+mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod home;
 pub mod inspection;
 pub mod key;
 pub mod renewal;
+mod reserve;
+pub mod restoration;
+pub mod rotation;
 mod row;
 mod schema;
 pub(crate) mod seal;
+mod session;
 mod sqlite;
+pub mod still;
 mod trail;
+mod warm;
 mod writer;
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -34,12 +42,13 @@ use verifier::{Account, RecoveryKey, WallTime};
 use crate::audit::chain::Check;
 use crate::audit::{AuditRecord, ChainReport, Event, Kind, Outcome, Syslog, Witness};
 use crate::notice::{LastFailure, Notice};
-use sqlite::{Session, Trouble};
+use session::{Session, Trouble};
 use writer::{Job, Queue, Writer};
 
 pub use error::StoreError;
 pub use home::MachineId;
-pub use key::{KeyError, KeySource, MasterKey};
+pub use key::{KeyError, KeyRing, KeySource, MasterKey};
+pub use rotation::{KeyInUse, RotationError};
 pub use seal::KeyId;
 
 /// The database's file in the state directory.
@@ -136,11 +145,14 @@ pub struct Store {
 
 struct Handle {
     queue: Arc<Queue>,
+    tasks: tokio::runtime::Handle,
     logins: Arc<Semaphore>,
     background: Arc<Semaphore>,
     ended: watch::Receiver<()>,
     recovery: RecoveryKey,
-    key: KeyId,
+    key: Arc<Mutex<KeyInUse>>,
+    state: PathBuf,
+    file: OnceLock<File>,
 }
 
 impl Drop for Handle {
@@ -151,7 +163,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("key", &self.handle.key).finish_non_exhaustive()
+        f.debug_struct("Store").field("key", &self.key_id()).finish_non_exhaustive()
     }
 }
 
@@ -162,26 +174,40 @@ impl Store {
     /// # Errors
     /// The directory is open to others, another daemon works there, the key is not the store's, or the
     /// file is foreign, newer, empty or damaged.
-    pub fn open(state: &Path, master: MasterKey, syslog: Syslog) -> Result<Self, StoreError> {
+    pub fn open(state: &Path, keys: impl Into<KeyRing>, syslog: Syslog) -> Result<Self, StoreError> {
+        let ring = keys.into();
         let lock = sqlite::lock(state)?;
-        let keys = seal::Keys::derive(&master)?;
-        let key = keys.id;
-        let (connection, vault, made) = sqlite::open_or_make(state, keys)?;
+        let (connection, vault, made) = sqlite::open_or_make(state, &ring)?;
+        rotation::settle(state, &vault)?;
+        let key = Arc::new(Mutex::new(KeyInUse::of(&vault)));
         let recovery = vault.recovery.clone();
         let queue = Arc::new(Queue::default());
         let (sender, ended) = watch::channel(());
-        let writer = Writer { state: state.to_owned(), master, syslog, queue: Arc::clone(&queue) };
+        let thread = |error: std::io::Error| StoreError::Thread(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread)?;
+        let tasks = runtime.handle().clone();
+        let writer = Writer {
+            state: state.to_owned(),
+            ring,
+            key: Arc::clone(&key),
+            syslog,
+            queue: Arc::clone(&queue),
+            still: (0, false),
+        };
         thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run((connection, vault), lock, sender))
-            .map_err(|error| StoreError::Thread(error.to_string()))?;
+            .spawn(move || runtime.block_on(writer.run((connection, vault), lock, sender)))
+            .map_err(thread)?;
         let handle = Handle {
             queue,
+            tasks,
             logins: Arc::new(Semaphore::new(LOGINS)),
             background: Arc::new(Semaphore::new(BACKGROUND)),
             ended,
             recovery,
             key,
+            state: state.to_owned(),
+            file: OnceLock::new(),
         };
         let store = Self { handle: Arc::new(handle) };
         if made {
@@ -356,6 +382,16 @@ impl Store {
         }
     }
 
+    /// Runs a task on the store's thread, between its batches. What it asks of the store waits for no other thread. It must
+    /// not block, and ends with the thread.
+    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.tasks.spawn(task)
+    }
+
     /// The key under which recovery codes are hashed.
     #[must_use]
     pub fn recovery_key(&self) -> RecoveryKey {
@@ -365,7 +401,13 @@ impl Store {
     /// The name of the master key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        self.handle.key
+        self.key_in_use().id
+    }
+
+    /// The master key by its name, where it came from, and the one that a rotation moves away from.
+    #[must_use]
+    pub fn key_in_use(&self) -> KeyInUse {
+        self.handle.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many batches were committed since the start.
@@ -404,6 +446,18 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.handle.queue.push(urgency, Job::new(account.to_owned(), permit, reply, work))?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Has something done for which nobody waits, if there is room for it.
+    fn tell(&self, work: impl FnOnce(&mut Session<'_>) + Send + 'static) {
+        let Ok(permit) = Arc::clone(&self.handle.logins).try_acquire_owned() else { return };
+        let (reply, _) = oneshot::channel();
+        let job = Job::new(String::new(), permit, reply, move |session: &mut Session<'_>| {
+            work(session);
+            Ok(())
+        });
+        // A store that is closed has nothing to be told.
+        let _ = self.handle.queue.push(Urgency::Login, job);
     }
 
     /// The first record of a new store's audit says that it is new: a store that vanished shows.

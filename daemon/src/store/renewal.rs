@@ -1,12 +1,11 @@
 //! A new master key in the place of one that was copied with its host. What was sealed under the old one goes with it:
 //! whoever has the copy has those secrets too. Works on the state of a daemon that does not run.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::key::{self, KeyError, MasterKey};
-use super::{DATABASE, StoreError, decoy, seal, sqlite};
+use super::key::{self, KeyError, KeyRing};
+use super::{DATABASE, StoreError, decoy, files, sqlite};
 
 /// What to do where accounts are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,46 +64,51 @@ pub enum RenewalError {
 /// # Errors
 /// As [`RenewalError`] says.
 pub fn renew(state: &Path, credentials: Option<&Path>, kept: IfKept) -> Result<Option<PathBuf>, RenewalError> {
-    if let Some(path) = credentials.map(|directory| directory.join(key::CREDENTIAL)).filter(|path| is_there(path)) {
+    if let Some(path) = credentials.map(|directory| directory.join(key::CREDENTIAL))
+        && is_there(&path)?
+    {
         return Err(RenewalError::Credential { path });
     }
     let (store, path) = (state.join(DATABASE), state.join(key::FILE));
-    if !is_there(&store) && !is_there(&path) {
+    if !is_there(&store)? && !is_there(&path)? {
         return Ok(None);
     }
     let _alone = sqlite::lock(state)?;
-    if is_there(&store) {
+    if is_there(&store)? {
         let count = count_accounts(state)?;
         if count > 0 && kept == IfKept::Refuse {
             return Err(RenewalError::Accounts { count, state: state.to_owned() });
         }
         remove(state, &store)?;
     }
+    for leftover in [key::NEXT, key::PREVIOUS].map(|name| state.join(name)) {
+        files::remove(&leftover).map_err(at(&leftover))?;
+    }
     // The store went first: without one any key is right, while a store without its key would keep the daemon down.
-    key::make(state, &path).map_err(|source| RenewalError::Io { path: path.clone(), source })?;
+    key::make(state, &path).map_err(at(&path))?;
     Ok(Some(path))
 }
 
 /// Opens the store as the daemon does, so that a store which is not ours is never removed.
 fn count_accounts(state: &Path) -> Result<u64, RenewalError> {
-    let (master, _) = MasterKey::load(None, state)?;
-    let (connection, _) = sqlite::open(state, seal::Keys::derive(&master)?)?;
-    let count = connection
-        .query_row("SELECT count(*) FROM accounts WHERE name <> ?1", [decoy::NAME], |row| row.get::<_, i64>(0))
-        .map_err(StoreError::from)?;
+    let (ring, _) = KeyRing::load(None, state)?;
+    let (connection, _) = sqlite::open(state, &ring)?;
+    Ok(count(&connection)?)
+}
+
+/// How many accounts are kept.
+pub(super) fn count(connection: &rusqlite::Connection) -> Result<u64, StoreError> {
+    let count: i64 =
+        connection.query_row("SELECT count(*) FROM accounts WHERE name <> ?1", [decoy::NAME], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
 /// Removes the store, its log first: SQLite would play a log that is left over into the next store of that name.
 fn remove(state: &Path, store: &Path) -> Result<(), RenewalError> {
     for path in [state.join(format!("{DATABASE}-wal")), state.join(format!("{DATABASE}-shm")), store.to_owned()] {
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(RenewalError::Io { path, source }),
-            _ => {}
-        }
+        files::remove(&path).map_err(at(&path))?;
     }
-    let synced = File::open(state).and_then(|directory| directory.sync_all());
-    synced.map_err(|source| RenewalError::Io { path: state.to_owned(), source })
+    files::sync(state).map_err(at(state))
 }
 
 /// How many accounts are kept, in words.
@@ -115,6 +119,10 @@ fn number(count: u64) -> String {
     }
 }
 
-fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
+fn is_there(path: &Path) -> Result<bool, RenewalError> {
+    files::is_there(path).map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> RenewalError {
+    move |source| RenewalError::Io { path: path.to_owned(), source }
 }

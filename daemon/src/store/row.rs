@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row, Statement, named_params};
+use rusqlite::types::{FromSql, Type};
+use rusqlite::{Row, Statement, params};
 use verifier::throttling::{Disabled, Lock};
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Digits, Hotp, Kind, Moving, Parameters,
@@ -31,25 +32,26 @@ pub(super) struct AccountRow {
 }
 
 /// The signatures of what is attached to a record.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Signatures {
     pub(super) remembered: Option<Mac>,
     pub(super) notices: Option<Mac>,
+    pub(super) scratch_codes: Option<Mac>,
 }
 
 impl AccountRow {
     pub(super) const SELECT: &'static str = "SELECT name, uid, failures, recent, locks, lock_since, lock_boot, \
         lock_elapsed, lock_lasts, disabled, last_decision, last_granted, enrolment_until, failed_at, failed_from, \
-        remembered, notices, mac \
-        FROM accounts WHERE name = :name";
-    pub(super) const WRITE: &'static str = "INSERT INTO accounts VALUES (:name, :uid, :failures, :recent, :locks, \
-        :lock_since, :lock_boot, :lock_elapsed, :lock_lasts, :disabled, :last_decision, :last_granted, \
-        :enrolment_until, :mac, :failed_at, :failed_from, :remembered, :notices) \
+        remembered, notices, scratch_codes, mac \
+        FROM accounts WHERE name = ?";
+    pub(super) const WRITE: &'static str = "INSERT INTO accounts \
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
         ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, failures = excluded.failures, recent = excluded.recent, locks = excluded.locks, lock_since = excluded.lock_since, \
         lock_boot = excluded.lock_boot, lock_elapsed = excluded.lock_elapsed, lock_lasts = excluded.lock_lasts, \
         disabled = excluded.disabled, last_decision = excluded.last_decision, last_granted = excluded.last_granted, \
         enrolment_until = excluded.enrolment_until, mac = excluded.mac, failed_at = excluded.failed_at, \
-        failed_from = excluded.failed_from, remembered = excluded.remembered, notices = excluded.notices";
+        failed_from = excluded.failed_from, remembered = excluded.remembered, notices = excluded.notices, \
+        scratch_codes = excluded.scratch_codes";
 
     pub(super) fn of(record: &Record, attached: Signatures) -> Self {
         Self {
@@ -65,40 +67,33 @@ impl AccountRow {
     }
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Self, Mac)> {
-        let lock = match row.get::<_, Option<i64>>("lock_since")? {
-            Some(since) => Some(Lock {
-                since: WallTime(since.cast_unsigned()),
-                since_boot: BootTime {
-                    boot: row.get("lock_boot")?,
-                    elapsed: row.get::<_, i64>("lock_elapsed")?.cast_unsigned(),
-                },
-                lasts: Duration::from_millis(row.get::<_, i64>("lock_lasts")?.cast_unsigned()),
-            }),
+        let mut row = InOrder::of(row);
+        let (name, uid) = (row.next()?, row.next()?);
+        let (failures, recent, locks) = (row.next()?, moments(&row.next::<Vec<u8>>()?), row.next()?);
+        let (since, boot, elapsed, lasts) =
+            (row.moment()?, row.next::<Option<[u8; 16]>>()?, row.number()?, row.number()?);
+        let disabled = row.next::<Option<String>>()?;
+        let (last_decision, last_granted, enrolment_until) = (row.moment()?, row.moment()?, row.moment()?);
+        let (failed_at, from) = (row.moment()?, row.next()?);
+        let attached = Signatures { remembered: row.next()?, notices: row.next()?, scratch_codes: row.next()? };
+        let lock = match (since, boot, elapsed, lasts) {
+            (Some(since), Some(boot), Some(elapsed), Some(lasts)) => {
+                Some(Lock { since, since_boot: BootTime { boot, elapsed }, lasts: Duration::from_millis(lasts) })
+            }
+            (None, ..) => None,
+            // Half a lock was never written.
+            _ => return Err(rusqlite::Error::InvalidColumnType(5, "lock_since".to_owned(), Type::Null)),
+        };
+        let disabled = match disabled.as_deref() {
             None => None,
+            Some("failures") => Some(Disabled::Failures),
+            // Whatever else stands there disables as well: an altered word must not enable.
+            Some(_) => Some(Disabled::Administrator),
         };
-        let throttle = Throttle {
-            failures: row.get("failures")?,
-            recent: moments(&row.get::<_, Vec<u8>>("recent")?),
-            locks: row.get("locks")?,
-            lock,
-            disabled: match row.get::<_, Option<String>>("disabled")?.as_deref() {
-                None => None,
-                Some("failures") => Some(Disabled::Failures),
-                // Whatever else stands there disables as well: an altered word must not enable.
-                Some(_) => Some(Disabled::Administrator),
-            },
-        };
-        let read = Self {
-            name: row.get("name")?,
-            uid: row.get("uid")?,
-            throttle,
-            last_decision: moment(row, "last_decision")?,
-            last_granted: moment(row, "last_granted")?,
-            enrolment_until: moment(row, "enrolment_until")?,
-            last_failure: last_failure(row)?,
-            attached: Signatures { remembered: row.get("remembered")?, notices: row.get("notices")? },
-        };
-        Ok((read, row.get("mac")?))
+        let throttle = Throttle { failures, recent, locks, lock, disabled };
+        let last_failure = failed_at.map(|at| LastFailure { at, from });
+        let read = Self { name, uid, throttle, last_decision, last_granted, enrolment_until, last_failure, attached };
+        Ok((read, row.next()?))
     }
 
     /// Signs the row together with the signatures of all that belongs to it, so that a removed, added or
@@ -113,18 +108,27 @@ impl AccountRow {
 
     pub(super) fn write(&self, statement: &mut Statement<'_>, mac: &Mac) -> rusqlite::Result<()> {
         let lock = self.throttle.lock;
-        statement.execute(named_params! {
-            ":name": self.name, ":uid": self.uid, ":failures": self.throttle.failures, ":recent": self.recent(),
-            ":locks": self.throttle.locks, ":lock_since": lock.map(|lock| lock.since.0.cast_signed()),
-            ":lock_boot": lock.map(|lock| lock.since_boot.boot),
-            ":lock_elapsed": lock.map(|lock| lock.since_boot.elapsed.cast_signed()),
-            ":lock_lasts": lock.map(|lock| milliseconds(lock.lasts).cast_signed()),
-            ":disabled": self.throttle.disabled.map(disabled_name), ":last_decision": stored(self.last_decision),
-            ":last_granted": stored(self.last_granted), ":enrolment_until": stored(self.enrolment_until),
-            ":failed_at": stored(self.last_failure.as_ref().map(|last| last.at)),
-            ":failed_from": self.last_failure.as_ref().and_then(|last| last.from.as_deref()),
-            ":remembered": self.attached.remembered, ":notices": self.attached.notices, ":mac": mac,
-        })?;
+        statement.execute(params![
+            self.name,
+            self.uid,
+            self.throttle.failures,
+            self.recent(),
+            self.throttle.locks,
+            lock.map(|lock| lock.since.0.cast_signed()),
+            lock.map(|lock| lock.since_boot.boot),
+            lock.map(|lock| lock.since_boot.elapsed.cast_signed()),
+            lock.map(|lock| milliseconds(lock.lasts).cast_signed()),
+            self.throttle.disabled.map(disabled_name),
+            stored(self.last_decision),
+            stored(self.last_granted),
+            stored(self.enrolment_until),
+            mac,
+            stored(self.last_failure.as_ref().map(|last| last.at)),
+            self.last_failure.as_ref().and_then(|last| last.from.as_deref()),
+            self.attached.remembered,
+            self.attached.notices,
+            self.attached.scratch_codes,
+        ])?;
         Ok(())
     }
 
@@ -137,6 +141,7 @@ impl AccountRow {
                 throttle: self.throttle,
                 authenticators,
                 recovery_codes: recovery,
+                scratch_codes: Vec::new(),
                 last_decision: self.last_decision,
                 last_granted: self.last_granted,
                 remembered: Vec::new(),
@@ -151,9 +156,9 @@ impl AccountRow {
         self.throttle.recent.iter().flat_map(|moment| moment.0.to_be_bytes()).collect()
     }
 
-    /// What came with versions 2 and 3 is written behind everything else, and only where it is there: a row without
+    /// What came with versions 2, 3 and 5 is written behind everything else, and only where it is there: a row without
     /// it is signed as version 1 signed it, so that no store has to be signed anew. The parts are counted and what
-    /// version 3 added is named, by names of other lengths than a number's, so that no two different rows share an
+    /// versions 3 and 5 added is named, by names of other lengths than a number's, so that no two different rows share an
     /// encoding.
     fn encoding(&self, parts: &[Mac]) -> Encoding {
         let lock = self.throttle.lock;
@@ -177,8 +182,8 @@ impl AccountRow {
             Some(last) => encoding.number(last.at.0).optional_text(last.from.as_deref()),
             None => encoding,
         };
-        let Signatures { remembered, notices } = &self.attached;
-        let attached = [("remembered", remembered), ("notices", notices)];
+        let Signatures { remembered, notices, scratch_codes } = &self.attached;
+        let attached = [("remembered", remembered), ("notices", notices), ("scratch codes", scratch_codes)];
         attached.into_iter().fold(encoding, |encoding, (name, signature)| match signature {
             Some(signature) => encoding.text(name).bytes(signature),
             None => encoding,
@@ -196,34 +201,38 @@ pub(super) struct AuthenticatorRow {
 
 impl AuthenticatorRow {
     pub(super) const SELECT: &'static str = "SELECT id, key_id, nonce, sealed, kind, algorithm, digits, period, \
-        label, active, created, last_used, last_step, drift, counter, far_counter, far_at, mac \
-        FROM authenticators WHERE account = :account ORDER BY created, id";
-    pub(super) const WRITE: &'static str = "INSERT OR REPLACE INTO authenticators VALUES (:account, :id, :key_id, \
-        :nonce, :sealed, :kind, :algorithm, :digits, :period, :label, :active, :created, :last_used, :last_step, \
-        :drift, :counter, :far_counter, :far_at, :mac)";
+        label, active, created, last_used, last_step, drift, counter, far_counter, far_at, expires, suspended, mac \
+        FROM authenticators WHERE account = ? ORDER BY created, id";
+    pub(super) const WRITE: &'static str = "INSERT OR REPLACE INTO authenticators \
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
     /// Reads a row; its secret is still sealed, and an empty one stands in its place in `authenticator`.
     pub(super) fn read(row: &Row<'_>, placeholder: &Secret) -> rusqlite::Result<Option<Self>> {
-        let Some((parameters, moving)) = fixed_and_moving(row)? else { return Ok(None) };
-        Ok(Some(Self {
-            authenticator: Authenticator {
-                id: AuthenticatorId(row.get("id")?),
-                label: row.get("label")?,
-                active: row.get("active")?,
-                parameters,
-                secret: placeholder.clone(),
-                moving,
-                created: WallTime(row.get::<_, i64>("created")?.cast_unsigned()),
-                last_used: moment(row, "last_used")?,
-            },
-            key_id: row.get("key_id")?,
-            sealed: Sealed { nonce: row.get("nonce")?, bytes: row.get("sealed")? },
-            mac: row.get("mac")?,
-        }))
+        let mut row = InOrder::of(row);
+        let (id, key_id) = (AuthenticatorId(row.next()?), row.next()?);
+        let sealed = Sealed { nonce: row.next()?, bytes: row.next()? };
+        let fixed = fixed(&mut row)?;
+        let (label, active) = (row.next()?, row.next()?);
+        let (created, last_used) = (WallTime(row.next::<i64>()?.cast_unsigned()), row.moment()?);
+        let moving = Columns {
+            last_step: row.number()?,
+            drift: row.next()?,
+            counter: row.number()?,
+            far_counter: row.number()?,
+            far_at: row.number()?,
+        };
+        let expires = row.moment()?;
+        let (suspended, mac) = (row.number()?.is_some(), row.next()?);
+        let Some(parameters) = fixed else { return Ok(None) };
+        let moving = moving.moving(parameters.kind);
+        let secret = placeholder.clone();
+        let authenticator =
+            Authenticator { id, label, active, parameters, secret, moving, created, last_used, expires, suspended };
+        Ok(Some(Self { authenticator, key_id, sealed, mac }))
     }
 
     /// Seals and signs an authenticator. The sealed secret of `before` is kept unless the secret or anything
-    /// it is bound to differs.
+    /// it is bound to differs, the key among it.
     pub(super) fn make(
         record: &Record,
         authenticator: &Authenticator,
@@ -232,6 +241,7 @@ impl AuthenticatorRow {
     ) -> Result<Self, StoreError> {
         let kept = before.filter(|(row, uid)| {
             *uid == record.uid
+                && row.key_id == keys.id.to_string()
                 && row.authenticator.parameters == authenticator.parameters
                 && row.authenticator.secret.bytes() == authenticator.secret.bytes()
         });
@@ -264,24 +274,41 @@ impl AuthenticatorRow {
     }
 
     pub(super) fn write(&self, account: &str, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        let Authenticator { id, label, active, parameters, moving, created, last_used, .. } = &self.authenticator;
+        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, suspended, .. } =
+            &self.authenticator;
         let moving = Columns::of(*moving);
-        statement.execute(named_params! {
-            ":account": account, ":id": id.0, ":key_id": self.key_id, ":nonce": self.sealed.nonce,
-            ":sealed": self.sealed.bytes, ":kind": parameters.kind.name(), ":algorithm": parameters.algorithm.name(),
-            ":digits": parameters.digits.number(), ":period": period(*parameters), ":label": label,
-            ":active": active, ":created": created.0.cast_signed(), ":last_used": stored(*last_used),
-            ":last_step": moving.last_step.map(u64::cast_signed), ":drift": moving.drift,
-            ":counter": moving.counter.map(u64::cast_signed), ":far_counter": moving.far_counter.map(u64::cast_signed),
-            ":far_at": moving.far_at.map(u64::cast_signed), ":mac": self.mac,
-        })?;
+        statement.execute(params![
+            account,
+            id.0,
+            self.key_id,
+            self.sealed.nonce,
+            self.sealed.bytes,
+            parameters.kind.name(),
+            parameters.algorithm.name(),
+            parameters.digits.number(),
+            period(*parameters),
+            label,
+            active,
+            created.0.cast_signed(),
+            stored(*last_used),
+            moving.last_step.map(u64::cast_signed),
+            moving.drift,
+            moving.counter.map(u64::cast_signed),
+            moving.far_counter.map(u64::cast_signed),
+            moving.far_at.map(u64::cast_signed),
+            self.mac,
+            stored(*expires),
+            suspended.then_some(1),
+        ])?;
         Ok(())
     }
 
+    /// What came with versions 5 and 6 is written behind everything else, and only where it is there, as in `AccountRow`.
     fn encoding(&self, account: &str) -> Encoding {
-        let Authenticator { id, label, active, parameters, moving, created, last_used, .. } = &self.authenticator;
+        let Authenticator { id, label, active, parameters, moving, created, last_used, expires, suspended, .. } =
+            &self.authenticator;
         let moving = Columns::of(*moving);
-        Encoding::of("authenticators")
+        let encoding = Encoding::of("authenticators")
             .text(account)
             .number(u64::from(id.0))
             .text(&self.key_id)
@@ -296,10 +323,15 @@ impl AuthenticatorRow {
             .number(created.0)
             .optional_number(last_used.map(|moment| moment.0))
             .optional_number(moving.last_step)
-            .optional(moving.drift.map(i8::to_be_bytes).as_ref().map(<[u8; 1]>::as_slice))
+            .optional(moving.drift.map(drift_bytes).as_deref())
             .optional_number(moving.counter)
             .optional_number(moving.far_counter)
-            .optional_number(moving.far_at)
+            .optional_number(moving.far_at);
+        let encoding = match expires {
+            Some(expires) => encoding.number(expires.0),
+            None => encoding,
+        };
+        if *suspended { encoding.text("suspended") } else { encoding }
     }
 }
 
@@ -310,8 +342,8 @@ pub(super) struct RecoveryRow {
 }
 
 impl RecoveryRow {
-    pub(super) const SELECT: &'static str = "SELECT codes, mac FROM recovery_codes WHERE account = :account";
-    pub(super) const WRITE: &'static str = "INSERT OR REPLACE INTO recovery_codes VALUES (:account, :codes, :mac)";
+    pub(super) const SELECT: &'static str = "SELECT codes, mac FROM recovery_codes WHERE account = ?";
+    pub(super) const WRITE: &'static str = "INSERT OR REPLACE INTO recovery_codes VALUES (?, ?, ?)";
 
     /// The row of these codes; `None` where there are none.
     pub(super) fn make(account: &str, codes: &[StoredRecoveryCode], keys: &Keys) -> Option<Self> {
@@ -321,7 +353,7 @@ impl RecoveryRow {
     }
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { codes: row.get("codes")?, mac: row.get("mac")? })
+        Ok(Self { codes: row.get(0)?, mac: row.get(1)? })
     }
 
     pub(super) fn verifies(&self, account: &str, keys: &Keys) -> bool {
@@ -335,7 +367,7 @@ impl RecoveryRow {
     }
 
     pub(super) fn write(&self, account: &str, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        statement.execute(named_params! { ":account": account, ":codes": self.codes, ":mac": self.mac })?;
+        statement.execute(params![account, self.codes, self.mac])?;
         Ok(())
     }
 
@@ -344,11 +376,37 @@ impl RecoveryRow {
     }
 }
 
+/// A row's columns in the order of its `SELECT`: SQLite finds a column by its name only by comparing all names.
+struct InOrder<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl<'r, 's> InOrder<'r, 's> {
+    fn of(row: &'r Row<'s>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let value = self.row.get(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    fn number(&mut self) -> rusqlite::Result<Option<u64>> {
+        Ok(self.next::<Option<i64>>()?.map(i64::cast_unsigned))
+    }
+
+    fn moment(&mut self) -> rusqlite::Result<Option<WallTime>> {
+        Ok(self.number()?.map(WallTime))
+    }
+}
+
 /// What changes in an authenticator, as columns.
 #[derive(Default)]
 struct Columns {
     last_step: Option<u64>,
-    drift: Option<i8>,
+    drift: Option<i16>,
     counter: Option<u64>,
     far_counter: Option<u64>,
     far_at: Option<u64>,
@@ -357,9 +415,7 @@ struct Columns {
 impl Columns {
     fn of(moving: Moving) -> Self {
         match moving {
-            Moving::Totp(Totp { last, drift }) => {
-                Self { last_step: last.map(|step| step.0), drift: Some(drift), ..Self::default() }
-            }
+            Moving::Totp(Totp { last, drift }) => Self { last_step: last.map(|step| step.0), drift, ..Self::default() },
             Moving::Hotp(Hotp { next, far }) => Self {
                 counter: Some(next.0),
                 far_counter: far.map(|(counter, _)| counter.0),
@@ -368,30 +424,33 @@ impl Columns {
             },
         }
     }
+
+    fn moving(&self, kind: Kind) -> Moving {
+        match kind {
+            Kind::Totp(_) => Moving::Totp(Totp { last: self.last_step.map(TimeStep), drift: self.drift }),
+            Kind::Hotp => Moving::Hotp(Hotp {
+                next: Counter(self.counter.unwrap_or_default()),
+                far: self.far_counter.map(Counter).zip(self.far_at.map(WallTime)),
+            }),
+        }
+    }
 }
 
-fn fixed_and_moving(row: &Row<'_>) -> rusqlite::Result<Option<(Parameters, Moving)>> {
-    let number = |name| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(name)?.map(i64::cast_unsigned));
-    let digits = Digits::new(row.get("digits")?).ok();
-    let algorithm = Algorithm::parse(&row.get::<_, String>("algorithm")?).ok();
-    let period = row.get::<_, Option<u32>>("period")?;
-    let (kind, moving) = match (row.get::<_, String>("kind")?.as_str(), period) {
-        ("totp", Some(period)) => {
-            let drift = row.get::<_, Option<i8>>("drift")?.unwrap_or_default();
-            let totp = Totp { last: number("last_step")?.map(TimeStep), drift };
-            (Period::new(period).ok().map(Kind::Totp), Moving::Totp(totp))
-        }
-        ("hotp", None) => {
-            let far = number("far_counter")?.zip(number("far_at")?);
-            let far = far.map(|(counter, at)| (Counter(counter), WallTime(at)));
-            let next = Counter(number("counter")?.unwrap_or_default());
-            (Some(Kind::Hotp), Moving::Hotp(Hotp { next, far }))
-        }
-        _ => return Ok(None),
+/// What of an authenticator never changes; `None` where it was never written like this.
+fn fixed(row: &mut InOrder<'_, '_>) -> rusqlite::Result<Option<Parameters>> {
+    let (kind, algorithm, digits) = (row.next::<String>()?, row.next::<String>()?, row.next()?);
+    let kind = match (kind.as_str(), row.next::<Option<u32>>()?) {
+        ("totp", Some(period)) => Period::new(period).ok().map(Kind::Totp),
+        ("hotp", None) => Some(Kind::Hotp),
+        _ => None,
     };
-    let fixed =
-        kind.zip(algorithm).zip(digits).map(|((kind, algorithm), digits)| Parameters { kind, algorithm, digits });
-    Ok(fixed.map(|fixed| (fixed, moving)))
+    let parts = kind.zip(Algorithm::parse(&algorithm).ok()).zip(Digits::new(digits).ok());
+    Ok(parts.map(|((kind, algorithm), digits)| Parameters { kind, algorithm, digits }))
+}
+
+/// A drift as it is signed: in one byte, as version 1 signed every one, or in two where it does not fit.
+fn drift_bytes(drift: i16) -> Vec<u8> {
+    i8::try_from(drift).map_or_else(|_| drift.to_be_bytes().to_vec(), |drift| drift.to_be_bytes().to_vec())
 }
 
 fn belonging<'a>(account: &'a str, uid: Option<u32>, authenticator: &Authenticator) -> Belonging<'a> {
@@ -423,15 +482,6 @@ fn read_code(bytes: &[u8; RECOVERY_CODE]) -> Option<StoredRecoveryCode> {
 fn moments(bytes: &[u8]) -> Vec<WallTime> {
     // A remainder has no meaning; what has one is signed.
     bytes.as_chunks::<8>().0.iter().map(|chunk| WallTime(u64::from_be_bytes(*chunk))).collect()
-}
-
-fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<WallTime>> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(|moment| WallTime(moment.cast_unsigned())))
-}
-
-fn last_failure(row: &Row<'_>) -> rusqlite::Result<Option<LastFailure>> {
-    let from = row.get("failed_from")?;
-    Ok(moment(row, "failed_at")?.map(|at| LastFailure { at, from }))
 }
 
 fn stored(moment: Option<WallTime>) -> Option<i64> {

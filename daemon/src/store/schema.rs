@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION: i64 = 0x436e_7473;
 
 /// Each brings the tables one version further; the number of them is the newest version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// `store.unchanged` counts login decisions that changed no record (`Session::decide` says why).
 const VERSION_1: &str = "
@@ -73,12 +73,30 @@ const VERSION_4: &str = "
 ALTER TABLE store ADD COLUMN host BLOB;
 ";
 
+/// Scratch codes, and authenticators that end. The new column of `accounts` is the signature of the codes' rows.
+const VERSION_5: &str = "
+ALTER TABLE accounts ADD COLUMN scratch_codes BLOB;
+ALTER TABLE authenticators ADD COLUMN expires INTEGER;
+CREATE TABLE scratch_codes (
+    account TEXT NOT NULL REFERENCES accounts (name), number INTEGER NOT NULL, authenticator INTEGER NOT NULL,
+    salt BLOB NOT NULL, digest BLOB NOT NULL, used INTEGER, expires INTEGER NOT NULL, PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
+";
+
+/// The key that a rotation under way moves away from (`rotation`), and authenticators that wait since a restore (1).
+const VERSION_6: &str = "
+ALTER TABLE store ADD COLUMN previous_key_id TEXT;
+ALTER TABLE authenticators ADD COLUMN suspended INTEGER;
+";
+
 /// Settings that hold for a connection.
 ///
 /// The exclusive locking mode keeps SQLite's shared index in memory, where a full disk cannot reach it, and
-/// keeps every other process out. `FULL` makes `COMMIT` return after fsync. Deleted secrets are overwritten.
+/// keeps every other process out. `FULL` makes `COMMIT` return after fsync. Deleted secrets are overwritten. What the log
+/// has beyond 8 MiB after a backup, for which it had to grow, is given back; `reserve` keeps as much.
 const SETTINGS: &str = "
 PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA journal_size_limit = 8388608;
 PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA busy_timeout = 2000;

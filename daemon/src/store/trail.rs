@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, named_params, params};
 use subtle::ConstantTimeEq;
 use verifier::WallTime;
 
-use super::sqlite::Trouble;
+use super::session::Trouble;
 use super::{AuditSearch, StoreError};
 use crate::audit::chain::{AuditKey, AuditRecord, Check, Columns, End, compare};
 use crate::audit::{Break, ChainMark, ChainReport, Event, Witness};
@@ -45,10 +45,8 @@ impl<'c> Trail<'c> {
     pub(super) fn new(connection: &'c Connection, key: &'c AuditKey) -> Result<(Self, Option<String>), StoreError> {
         let mut trail = Self {
             key,
-            append: connection.prepare(
-                "INSERT INTO audit VALUES (:seq, :at, :event, :outcome, :account, :service, :tty, :rhost, :ruser, \
-                 :claimed, :rule, :authenticator, :reason, :failures, :caller_uid, :count, :total, :mac)",
-            )?,
+            append: connection
+                .prepare("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?,
             page: connection.prepare("SELECT * FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit")?,
             search: connection.prepare(
                 "SELECT * FROM audit WHERE seq > :after AND seq <= :until AND at >= :since \
@@ -86,14 +84,26 @@ impl<'c> Trail<'c> {
     /// Appends an event within the caller's transaction.
     pub(super) fn append(&mut self, event: Event) -> Result<Option<AuditRecord>, rusqlite::Error> {
         let (columns, end) = self.key.extend(&self.end, event);
-        self.append.execute(named_params! {
-            ":seq": columns.seq.cast_signed(), ":at": columns.at.cast_signed(), ":event": columns.event,
-            ":outcome": columns.outcome, ":account": columns.account, ":service": columns.service,
-            ":tty": columns.tty, ":rhost": columns.rhost, ":ruser": columns.ruser, ":claimed": columns.claimed,
-            ":rule": columns.rule, ":authenticator": columns.authenticator, ":reason": columns.reason,
-            ":failures": columns.failures, ":caller_uid": columns.caller_uid, ":count": columns.count,
-            ":total": columns.total.cast_signed(), ":mac": columns.mac,
-        })?;
+        self.append.execute(params![
+            columns.seq.cast_signed(),
+            columns.at.cast_signed(),
+            columns.event,
+            columns.outcome,
+            columns.account,
+            columns.service,
+            columns.tty,
+            columns.rhost,
+            columns.ruser,
+            columns.claimed,
+            columns.rule,
+            columns.authenticator,
+            columns.reason,
+            columns.failures,
+            columns.caller_uid,
+            columns.count,
+            columns.total.cast_signed(),
+            columns.mac,
+        ])?;
         self.end = end;
         Ok(columns.record())
     }

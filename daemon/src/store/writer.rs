@@ -1,17 +1,23 @@
 //! The store's thread: takes what waits, commits it together, answers after `COMMIT`.
+//!
+//! The private socket is served on this thread too ([`super::Store::spawn`]): between two batches its tasks run, so that
+//! a login is carried from its connection to its commit without waking another thread.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
-use super::key::MasterKey;
-use super::seal::Keys;
-use super::sqlite::{self, Session, Trouble, Vault};
+use super::key::{FILE, KeyRing, KeySource, MasterKey};
+use super::reserve::Reserve;
+use super::rotation::{self, KeyInUse};
+use super::session::{Session, Trouble};
+use super::sqlite::{self, Vault};
+use super::still::Stillness;
 use super::{StoreError, Urgency};
 use crate::audit::syslog::{Severity, Syslog};
 
@@ -87,7 +93,7 @@ where
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    changed: Condvar,
+    changed: Notify,
     commits: AtomicU64,
 }
 
@@ -124,26 +130,41 @@ impl Queue {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Waits for jobs; `None` once the queue is closed and empty.
-    fn take(&self) -> Option<Vec<Job>> {
-        let mut waiting = self.lock();
-        while waiting.logins.is_empty() && waiting.background.is_empty() {
-            if waiting.closed {
-                return None;
+    /// Waits for jobs; `None` once the queue is closed and empty. Whatever else is ready on this thread has its turn
+    /// first, so that what comes at one instant shares a batch.
+    async fn take(&self) -> Option<Vec<Job>> {
+        loop {
+            {
+                let mut waiting = self.lock();
+                if !waiting.is_empty() {
+                    return Some(waiting.batch());
+                }
+                if waiting.closed {
+                    return None;
+                }
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            self.changed.notified().await;
         }
-        let logins = waiting.logins.len().min(LOGINS);
-        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
-        let background = waiting.background.len().min(most);
-        let mut batch: Vec<_> = waiting.logins.drain(..logins).collect();
-        batch.extend(waiting.background.drain(..background));
-        Some(batch)
     }
 
     /// Only pushes and drains happen under the lock, so that a poisoned one is whole.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.logins.is_empty() && self.background.is_empty()
+    }
+
+    fn batch(&mut self) -> Vec<Job> {
+        let logins = self.logins.len().min(LOGINS);
+        let most = if logins == 0 { BACKGROUND } else { BESIDE_LOGINS };
+        let background = self.background.len().min(most);
+        let mut batch: Vec<_> = self.logins.drain(..logins).collect();
+        batch.extend(self.background.drain(..background));
+        batch
     }
 }
 
@@ -167,9 +188,12 @@ impl Drop for Ending {
 /// What the thread owns.
 pub(super) struct Writer {
     pub(super) state: PathBuf,
-    pub(super) master: MasterKey,
+    pub(super) ring: KeyRing,
+    pub(super) key: Arc<Mutex<KeyInUse>>,
     pub(super) syslog: Syslog,
     pub(super) queue: Arc<Queue>,
+    /// The number of the last [`Stillness::Begin`], and whether the file stands still since.
+    pub(super) still: (u64, bool),
 }
 
 /// Why the thread stopped working with a connection.
@@ -180,23 +204,28 @@ enum Pause {
     Refused,
     /// A batch was refused; the connection is not to be trusted.
     Broken,
+    /// A batch changed the store's keys: the connection is to be opened anew with this one at hand.
+    Rekeyed(MasterKey),
 }
 
 impl Writer {
     /// Works until the queue is closed and empty. A decision that panics unwinds through here: the thread must
     /// not go on, and whoever installs the panic hook ends the process.
-    pub(super) fn run(self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
+    pub(super) async fn run(mut self, first: (Connection, Vault), lock: File, ended: watch::Sender<()>) {
         let ending = Ending { queue: Arc::clone(&self.queue), _lock: lock, _ended: ended };
-        let mut open = Some(first);
-        while let Some(batch) = self.queue.take() {
-            let (connection, vault) = match open.take().map_or_else(|| self.reopen(), Ok) {
+        let mut reserve = Reserve::new(&self.state, self.syslog.clone());
+        let mut open = self.keep_room(first, &mut reserve);
+        let queue = Arc::clone(&self.queue);
+        while let Some(batch) = queue.take().await {
+            let reopened = || self.reopen().inspect(|_| reserve.keep_log());
+            let (connection, vault) = match open.take().map_or_else(reopened, Ok) {
                 Ok(open) => open,
                 Err(error) => {
                     refuse(batch, &error);
                     continue;
                 }
             };
-            match self.work(&connection, &vault, batch) {
+            match self.work(&connection, &vault, batch, &mut reserve).await {
                 Pause::Closed => {
                     self.finish(connection);
                     break;
@@ -204,6 +233,11 @@ impl Writer {
                 Pause::Refused => open = Some((connection, vault)),
                 // Dropping the connection drops the locks and everything it remembers.
                 Pause::Broken => {}
+                Pause::Rekeyed(key) => {
+                    self.ring.push(key, Some(KeySource::File(self.state.join(FILE))));
+                    drop((connection, vault));
+                    open = self.reopen().ok();
+                }
             }
         }
         if let Some((connection, _)) = open {
@@ -213,7 +247,7 @@ impl Writer {
     }
 
     /// Works with a connection until something goes wrong or there is nothing more to do.
-    fn work(&self, connection: &Connection, vault: &Vault, batch: Vec<Job>) -> Pause {
+    async fn work(&mut self, connection: &Connection, vault: &Vault, batch: Vec<Job>, reserve: &mut Reserve) -> Pause {
         let mut session = match Session::new(connection, vault) {
             Ok(session) => session,
             Err(error) => {
@@ -224,12 +258,20 @@ impl Writer {
         };
         let mut batch = batch;
         loop {
-            match session.run(&mut batch) {
+            let ran = session.run(&mut batch);
+            let rekeyed = session.take_rekeyed();
+            match ran {
                 Ok(records) => {
                     self.queue.commits.fetch_add(1, Ordering::Relaxed);
                     batch.into_iter().for_each(|job| job.work.answer(None));
+                    // Answers go out first: nobody waits for syslog.
+                    tokio::task::yield_now().await;
                     for record in records {
                         self.syslog.line(record.event.severity(), record.line());
+                    }
+                    if let Err(error) = self.look(reserve, connection) {
+                        self.syslog.note(Severity::Error, &format!("store: {error}"));
+                        return Pause::Broken;
                     }
                 }
                 Err(error) => {
@@ -238,27 +280,110 @@ impl Writer {
                     self.syslog
                         .note(Severity::Error, &format!("store: {error}; {} decisions were refused", batch.len()));
                     refuse(batch, &error);
-                    return if full { Pause::Refused } else { Pause::Broken };
+                    // Whether a COMMIT that failed was done, the disk says at the next opening.
+                    return match rekeyed {
+                        Some(key) => Pause::Rekeyed(key),
+                        None if full => Pause::Refused,
+                        None => Pause::Broken,
+                    };
                 }
             }
-            match self.queue.take() {
+            for stillness in session.take_afterwards() {
+                self.change_stillness(connection, vault, stillness);
+            }
+            if let Some(key) = rekeyed {
+                return Pause::Rekeyed(key);
+            }
+            match self.next(&mut session).await {
                 Some(next) => batch = next,
                 None => return Pause::Closed,
             }
         }
     }
 
-    fn reopen(&self) -> Result<(Connection, Vault), StoreError> {
-        let opened = Keys::derive(&self.master).and_then(|keys| sqlite::open(&self.state, keys));
+    /// The next batch. What logins began with is forgotten after a while, whatever comes meanwhile.
+    async fn next(&self, session: &mut Session<'_>) -> Option<Vec<Job>> {
+        loop {
+            let Some(until) = session.cool() else { return self.queue.take().await };
+            if let Ok(next) = tokio::time::timeout_at(until.into(), self.queue.take()).await {
+                return next;
+            }
+        }
+    }
+
+    /// Looks after the room that is kept, but not while the database's file stands still: making pages writes into it.
+    fn look(&self, reserve: &mut Reserve, connection: &Connection) -> Result<(), StoreError> {
+        if self.still.1 { Ok(()) } else { reserve.look(connection) }
+    }
+
+    /// Keeps room for a full disk before the first login comes; where that fails, the connection is given up.
+    fn keep_room(&self, open: (Connection, Vault), reserve: &mut Reserve) -> Option<(Connection, Vault)> {
+        reserve.keep_log();
+        match reserve.look(&open.0) {
+            Ok(()) => Some(open),
+            Err(error) => {
+                self.syslog.note(Severity::Error, &format!("store: {error}"));
+                None
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(Connection, Vault), StoreError> {
+        // Opening writes the log into the file.
+        self.still.1 = false;
+        let opened = sqlite::open(&self.state, &self.ring);
         match &opened {
-            Ok(_) => self.syslog.note(Severity::Notice, "store: it was opened again"),
+            Ok((_, vault)) => {
+                *self.key.lock().unwrap_or_else(PoisonError::into_inner) = KeyInUse::of(vault);
+                let named = [Some(vault.keys.id), vault.previous.as_ref().map(|keys| keys.id)];
+                self.ring.keep(&named.into_iter().flatten().collect::<Vec<_>>());
+                if let Err(error) = rotation::settle(&self.state, vault) {
+                    self.syslog
+                        .note(Severity::Warning, &format!("store: {error}; it is tried again at the next start"));
+                }
+                self.syslog.note(Severity::Notice, "store: it was opened again");
+            }
             Err(error) => self.syslog.note(Severity::Error, &format!("store: it cannot be opened again: {error}")),
         }
         opened
     }
 
+    /// Lets the database's file stand still, or move again.
+    fn change_stillness(&mut self, connection: &Connection, vault: &Vault, stillness: Stillness) {
+        match stillness {
+            Stillness::Begin(reply) => {
+                let begun = sqlite::checkpoint_alone(connection, false).and_then(|()| self.ring.bytes(vault.keys.id));
+                self.still = (self.still.0.wrapping_add(1), begun.is_ok());
+                if let Err(error) = &begun {
+                    self.syslog
+                        .note(Severity::Error, &format!("store: {error}; the database cannot be copied for a backup"));
+                    self.let_move(connection);
+                }
+                let number = self.still.0;
+                // Whoever asked may have gone; dropping what is sent ends the stillness.
+                let _ = reply.send(begun.map(|key| (number, key)));
+            }
+            Stillness::End(number, reply) => {
+                let stood = self.still == (number, true);
+                if stood {
+                    self.let_move(connection);
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(stood);
+                }
+            }
+        }
+    }
+
+    fn let_move(&mut self, connection: &Connection) {
+        self.still.1 = false;
+        if let Err(error) = sqlite::checkpoint_alone(connection, true) {
+            self.syslog.note(Severity::Warning, &format!("store: the write-ahead log stays as it is: {error}"));
+        }
+    }
+
     fn finish(&self, connection: Connection) {
-        let closed = sqlite::checkpoint(&connection)
+        let closed = sqlite::checkpoint(&connection, "TRUNCATE")
             .and_then(|()| connection.close().map_err(|(_, error)| StoreError::from(error)));
         if let Err(error) = closed {
             self.syslog.note(Severity::Warning, &format!("store: at its closing: {error}; the next start recovers it"));

@@ -197,7 +197,8 @@ impl Service {
         };
         let account = record.filter(|record| open.subject.owns(record.uid)).map(|record| record.account);
         let account = account.unwrap_or_default();
-        let active = account.authenticators.iter().filter(|authenticator| authenticator.active).count();
+        let now = clock::wall();
+        let active = account.authenticators.iter().filter(|authenticator| authenticator.is_in_force(now)).count();
         told.authenticators = Some(u32::try_from(active).unwrap_or(u32::MAX));
         told.recovery_codes_left = Some(account.recovery_codes_left());
         Ok(())

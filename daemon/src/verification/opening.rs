@@ -11,7 +11,11 @@ use crate::audit::{Event, Kind, Origin};
 use crate::caller::Caller;
 use crate::policy::{View, rule_for};
 use crate::service::{Service, Settings, lock, not_yours, unavailable};
+use crate::store::{Record, StoreError};
 use crate::{answer, clock, login_enrolment};
+
+/// What the store said about an account.
+type Read = Result<Option<Record>, StoreError>;
 
 /// What comes before the first question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +90,17 @@ impl Service {
         settings: &Settings,
         view: &View,
     ) -> Result<(Open, Opening), Stopped> {
-        let open = self.open(caller, user, origin, settings, view).await?;
-        let opening = self.opening(&open, settings).await?;
+        // Most names are spelled as the name service spells them: it is asked and the store is read at once.
+        let early = async {
+            match caller.is_root() {
+                true => Some(self.store().read(user).await),
+                false => None,
+            }
+        };
+        let (open, early) = tokio::join!(self.open(caller.clone(), user, origin, settings, view), early);
+        let open = open?;
+        let early = early.filter(|_| open.subject.name == user);
+        let opening = self.opening(&open, early, settings).await?;
         Ok((open, opening))
     }
 
@@ -147,14 +160,16 @@ impl Service {
     }
 
     /// What comes before the first question: by the policy, by where the login comes from, by how the account stands.
-    async fn opening(&self, open: &Open, settings: &Settings) -> Result<Opening, Stopped> {
+    /// `early` is the account's record, where it was read already.
+    async fn opening(&self, open: &Open, early: Option<Read>, settings: &Settings) -> Result<Opening, Stopped> {
         if open.ruling.action == RuleAction::Skip {
             return Ok(Opening::Skip("skipped", Vec::new()));
         }
         if let Some(time) = self.source_refused_for(open) {
             return Ok(Opening::Refuse("source", answer::source_refused(time, &settings.config)));
         }
-        let Presence { standing, unenrolled, may_enrol, remembered, hopeless } = self.presence(open, settings).await?;
+        let Presence { standing, unenrolled, may_enrol, remembered, hopeless } =
+            self.presence(open, early, settings).await?;
         match open.ruling.unenrolled {
             Unenrolled::Pass if unenrolled => return Ok(Opening::Skip("passed", Vec::new())),
             Unenrolled::Remind if unenrolled => {
@@ -172,8 +187,11 @@ impl Service {
     }
 
     /// How the account stands. Whoever the policy denies stands as an account without a record.
-    async fn presence(&self, open: &Open, settings: &Settings) -> Result<Presence, Stopped> {
-        let record = self.store().read(&open.subject.name).await;
+    async fn presence(&self, open: &Open, early: Option<Read>, settings: &Settings) -> Result<Presence, Stopped> {
+        let record = match early {
+            Some(record) => record,
+            None => self.store().read(&open.subject.name).await,
+        };
         let record = record
             .map_err(|error| Stopped { event: Some(open.refused(store_reason(&error))), error: unavailable(&error) })?;
         let now = clock::now();

@@ -7,16 +7,7 @@ use crate::scene::{OTHER, OWNER, Scene, code, steady_step, wrong_code};
 const UNDELAYED: &str = "fail_delay = \"0s\"";
 
 fn record(account: &str, secret: &[u8]) -> ImportRecord {
-    ImportRecord {
-        account: account.into(),
-        label: None,
-        kind: "totp".into(),
-        algorithm: "SHA1".into(),
-        digits: 6,
-        period: 30,
-        counter: 0,
-        secret: secret.to_vec(),
-    }
+    ImportRecord::new(account, secret.to_vec())
 }
 
 /// A good record of another account, made bad.

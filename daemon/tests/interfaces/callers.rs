@@ -17,7 +17,7 @@ fn seen<T>(result: Result<T, Error>) -> &'static str {
         Err(Error::AccessDenied(_)) => "no",
         Err(Error::VerificationRequired(_)) => "after a fresh code",
         // The permission was given, the thing itself is not there.
-        Err(Error::NotFound(_) | Error::NotEnrolled(_) | Error::InvalidArgument(_)) => "yes",
+        Err(Error::NotFound(_) | Error::NotEnrolled(_) | Error::InvalidArgument(_) | Error::Busy(_)) => "yes",
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -36,12 +36,16 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Enrollment.List" => seen(peer.enrollment.list(user).await),
         "Enrollment.Rename" => seen(peer.enrollment.rename(user, "00000000", "x").await),
         "Enrollment.Remove" => seen(peer.enrollment.remove(user, "00000000").await),
+        "Enrollment.Resync" => seen(peer.enrollment.resync(user, "00000000", "123456", "654321").await),
         "Enrollment.NewRecoveryCodes" => seen(peer.enrollment.new_recovery_codes(user).await),
         "Admin.Accounts" => seen(peer.admin.accounts(&AccountFilter::default(), "").await),
         "Admin.Account" => seen(peer.admin.account(user).await),
         "Admin.Unlock" => seen(peer.admin.unlock(user).await),
         "Admin.Disable" => seen(peer.admin.disable(user).await),
         "Admin.Enable" => seen(peer.admin.enable(user).await),
+        "Admin.DisableAuthenticator" => seen(peer.admin.disable_authenticator(user, "00000000").await),
+        "Admin.EnableAuthenticator" => seen(peer.admin.enable_authenticator(user, "00000000").await),
+        "Admin.Export" => seen(peer.admin.export(user, "00000000").await),
         "Admin.Reset" => seen(peer.admin.reset(user, u64::MAX).await),
         "Admin.Forget" => seen(peer.admin.forget(user).await),
         "Admin.Prune" => seen(peer.admin.prune(user).await),
@@ -53,7 +57,11 @@ async fn call(member: &str, peer: &Peer) -> &'static str {
         "Admin.AcceptHost" => seen(peer.admin.accept_host().await),
         "Admin.Explain" => seen(peer.admin.explain(user, &Origin::default(), &Supposition::default()).await),
         "Admin.Rehearse" => seen(peer.admin.rehearse(&[user], &Origin::default(), &Supposition::default()).await),
+        "Admin.RotateKey" => seen(peer.admin.rotate_key().await),
+        "Admin.KeyStatus" => seen(peer.admin.key_status().await),
+        "Admin.Backup" => seen(peer.admin.backup((&std::fs::File::open("/dev/null").unwrap()).into()).await),
         "Admin.Import" => seen(peer.admin.import(&[]).await),
+        "Admin.CheckImport" => seen(peer.admin.check_import(&[]).await),
         "Admin.Reload" => seen(peer.admin.reload().await),
         _ => panic!("{member}"),
     }
@@ -67,7 +75,7 @@ fn own<T>(result: Result<T, Error>) -> &'static str {
     }
 }
 
-const MEMBERS: [&str; 29] = [
+const MEMBERS: [&str; 37] = [
     "Verifier.Begin",
     "Verifier.Respond",
     "Verifier.Cancel",
@@ -78,16 +86,21 @@ const MEMBERS: [&str; 29] = [
     "Enrollment.List",
     "Enrollment.Rename",
     "Enrollment.Remove",
+    "Enrollment.Resync",
     "Enrollment.NewRecoveryCodes",
     "Admin.Accounts",
     "Admin.Account",
     "Admin.Unlock",
     "Admin.Disable",
     "Admin.Enable",
+    "Admin.DisableAuthenticator",
+    "Admin.EnableAuthenticator",
+    "Admin.Export",
     "Admin.Reset",
     "Admin.Forget",
     "Admin.Prune",
     "Admin.Import",
+    "Admin.CheckImport",
     "Admin.Audit",
     "Admin.VerifyAudit",
     "Admin.CompareAudit",
@@ -96,12 +109,15 @@ const MEMBERS: [&str; 29] = [
     "Admin.AcceptHost",
     "Admin.Explain",
     "Admin.Rehearse",
+    "Admin.RotateKey",
+    "Admin.KeyStatus",
+    "Admin.Backup",
     "Admin.Reload",
 ];
 
 #[tokio::test]
 async fn every_member_lets_through_whom_the_table_in_the_docs_names() {
-    let scene = Scene::new("fail_delay = \"0s\"");
+    let scene = Scene::new("fail_delay = \"0s\"\n[admin]\nexport = true\n");
     scene.enrol(OWNER.0).await;
     scene.settle_on(HERE);
     let mut table =

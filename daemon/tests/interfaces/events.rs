@@ -187,15 +187,10 @@ async fn change_everything(scene: &Scene, root: &Peer) {
     root.enrollment.remove(OWNER.0, &id).await.unwrap();
     root.admin.reset(OWNER.0, 0).await.unwrap();
     root.admin.reset(OWNER.0, 86_400).await.unwrap();
-    let record = |account: &str| ImportRecord {
-        account: account.into(),
-        label: Some("token".into()),
-        kind: "hotp".into(),
-        algorithm: "SHA1".into(),
-        digits: 6,
-        period: 0,
-        counter: 0,
-        secret: b"12345678901234567890".to_vec(),
+    let record = |account: &str| {
+        let mut record = ImportRecord::new(account, b"12345678901234567890".to_vec());
+        (record.label, record.kind) = (Some("token".into()), "hotp".into());
+        record
     };
     root.admin.import(&[record(OTHER.0), record("left-last-year")]).await.unwrap();
     root.admin.prune("left-last-year").await.unwrap();
@@ -205,11 +200,71 @@ async fn change_everything(scene: &Scene, root: &Peer) {
     std::fs::write(&scene.config, CONFIGURATION).unwrap();
 }
 
+/// What becomes of single authenticators.
+async fn move_authenticators(scene: &Scene, root: &Peer) {
+    let user = "uucp";
+    let fob =
+        EnrollmentOptions { kind: Some("hotp".into()), label: Some("fob".into()), ..EnrollmentOptions::default() };
+    let fob = EnrollmentOptions { no_confirm: Some(true), ..fob };
+    let offers = [scene.enrol(user).await, root.enrollment.begin(user, &fob).await.unwrap().1];
+    // Those of one millisecond are listed in no order.
+    let listed = root.enrollment.list(user).await.unwrap().authenticators;
+    let [phone, fob] = ["totp", "hotp"].map(|kind| listed.iter().find(|one| one.kind == kind).unwrap().id.clone());
+    let code_at = |offer: &Offer, factor: u64| {
+        let secret = verifier::Secret::new(totp_rs::Secret::try_from_base32(&offer.secret).unwrap().to_vec()).unwrap();
+        verifier::otp::code(&secret, verifier::Parameters::COMMON, factor).text().to_string()
+    };
+    let step = daemon::clock::wall().seconds() / 30 - 360;
+    let resync = async |id: &str, offer: &Offer, first: u64| {
+        let _ = root.enrollment.resync(user, id, &code_at(offer, first), &code_at(offer, first + 1)).await;
+    };
+    resync(&phone, &offers[0], step).await;
+    resync(&phone, &offers[0], step).await;
+    resync(&fob, &offers[1], 60).await;
+    scene.change(user, |record| record.account.last_decision = Some(WallTime(u64::MAX >> 1))).await;
+    let owner = scene.connect(10).await;
+    owner.verifier.begin(user, &Origin::default()).await.unwrap();
+    let (id, _) = owner.verifier.begin(user, &Origin::default()).await.unwrap();
+    owner.verifier.respond(id, &code_at(&offers[1], 62)).await.unwrap();
+    scene.change(user, |record| record.account.last_decision = Some(WallTime(u64::MAX >> 1))).await;
+    let _ = owner.enrollment.resync(user, &phone, &code_at(&offers[0], step + 5), &code_at(&offers[0], step + 6)).await;
+    scene.change(user, |record| record.account.last_decision = None).await;
+    for _ in 0..4 {
+        resync(&phone, &offers[0], step + 99_999).await;
+    }
+    root.admin.disable(user).await.unwrap();
+    resync(&phone, &offers[0], step).await;
+    root.admin.enable(user).await.unwrap();
+    root.admin.disable_authenticator(user, &fob).await.unwrap();
+    root.admin.enable_authenticator(user, &fob).await.unwrap();
+    export_in_every_way(scene, root, user, &phone).await;
+    let ended = |record: &mut Record| {
+        record.account.recovery_codes.clear();
+        record.account.authenticators.iter_mut().for_each(|one| one.expires = Some(WallTime(1)));
+    };
+    scene.change(user, ended).await;
+    login(root, user, "123456").await;
+}
+
+async fn export_in_every_way(scene: &Scene, root: &Peer, user: &str, id: &str) {
+    root.admin.export(user, id).await.unwrap_err();
+    std::fs::write(&scene.config, format!("{CONFIGURATION}[admin]\nexport = true\n")).unwrap();
+    root.admin.reload().await.unwrap();
+    root.admin.export(user, id).await.unwrap();
+    root.admin.export(user, "00000000").await.unwrap_err();
+    std::fs::write(&scene.config, CONFIGURATION).unwrap();
+    root.admin.reload().await.unwrap();
+}
+
 /// What needs a broken name service, a broken disk or the process itself, as the daemon writes it down.
 async fn note_what_cannot_be_played(scene: &Scene) {
     for kind in [Kind::Start, Kind::Stop] {
         scene.service.record(Event::new(WallTime(0), kind, Outcome::Note)).await;
     }
+    let mut event = Event::new(WallTime(0), Kind::Restore, Outcome::Granted);
+    event.reason = Some("the store came from a backup; accounts: 118; its counters are trusted".into());
+    event.caller_uid = Some(0);
+    scene.service.record(event).await;
     for reason in ["name-service", "store"] {
         let mut event = Event::new(WallTime(0), Kind::Verification, Outcome::Refused);
         event.account = Some(OWNER.0.into());
@@ -237,6 +292,26 @@ async fn copy_to_another_host(scene: &Scene, root: &Peer) {
     root.admin.accept_host().await.unwrap();
 }
 
+/// A new master key, until everything is sealed under it.
+async fn rotate_the_key(scene: &Scene, root: &Peer) {
+    root.admin.rotate_key().await.unwrap();
+    while scene.store.key_in_use().previous.is_some() {
+        scene.store.ping().await.unwrap();
+    }
+}
+
+/// A backup that somebody takes, and one that nobody does.
+async fn back_up(root: &Peer) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let taking = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()).unwrap());
+    root.admin.backup((&writer).into()).await.unwrap();
+    drop(writer);
+    assert!(taking.join().unwrap() > 4096);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    root.admin.backup((&writer).into()).await.unwrap_err();
+}
+
 /// A line with what differs from run to run, and the names of this machine, replaced by the same for all.
 fn example(line: &str, scene: &Scene) -> String {
     let mut line = line.replace(&scene.config.display().to_string(), "/etc/countersign/countersign.toml");
@@ -252,6 +327,8 @@ fn example(line: &str, scene: &Scene) -> String {
         let (_, after) = until.split_once(" UTC").unwrap();
         line = format!("{before}remembered until 2026-11-22 18:00 UTC{after}");
     }
+    // It may be a step more or less.
+    line = line.replace("clock off by -10770 s", "clock off by -10800 s");
     let (line, _) = line.split_once(" seq=").unwrap();
     format!("{line} seq=118 chain=5c0a7be1930d44f2")
 }
@@ -280,6 +357,7 @@ async fn the_examples_in_the_docs_are_what_happens() {
     follow_rules(&scene, &root).await;
     change_everything(&scene, &root).await;
     enrol_at_logins(&scene, &root).await;
+    move_authenticators(&scene, &root).await;
     note_what_cannot_be_played(&scene).await;
     scene.enrol("sys").await;
     let altered = "UPDATE accounts SET failures = 0, locks = 7 WHERE name = 'sys';
@@ -289,6 +367,8 @@ async fn the_examples_in_the_docs_are_what_happens() {
     root.verifier.begin("sys", &sshd()).await.unwrap_err();
     root.verifier.begin("games", &sshd()).await.unwrap();
     copy_to_another_host(&scene, &root).await;
+    rotate_the_key(&scene, &root).await;
+    back_up(&root).await;
 
     let lines = examples(&scene).await;
     let examples = format!("```\n{}\n```\n", lines.join("\n"));

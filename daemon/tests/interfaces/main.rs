@@ -10,14 +10,17 @@
 
 mod administering;
 mod auditing;
+mod authenticators;
 mod callers;
 mod console;
 mod enrolling;
 mod events;
 mod explaining;
+mod exporting;
 mod foreseeing;
 mod health;
 mod home;
+mod importing;
 mod introspection;
 mod log_readers;
 mod login_enrolling;
@@ -26,6 +29,8 @@ mod noticing;
 mod policy;
 mod private_socket;
 mod remembering;
+mod resynchronising;
+mod rotating;
 mod scene;
 mod settings;
 #[path = "../../../verifier/tests/model/slow.rs"]

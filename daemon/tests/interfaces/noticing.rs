@@ -111,16 +111,9 @@ async fn a_reset_and_an_import_are_told() {
     let phone = scene.enrol(OWNER.0).await;
     let root = scene.connect(0).await;
     root.admin.reset(OWNER.0, 0).await.unwrap();
-    let record = ImportRecord {
-        account: OWNER.0.into(),
-        label: Some("token".into()),
-        kind: "totp".into(),
-        algorithm: "SHA1".into(),
-        digits: 6,
-        period: 30,
-        counter: 0,
-        secret: totp_rs::Secret::try_from_base32(&phone.secret).unwrap().as_bytes().to_vec(),
-    };
+    let secret = totp_rs::Secret::try_from_base32(&phone.secret).unwrap().as_bytes().to_vec();
+    let mut record = ImportRecord::new(OWNER.0, secret);
+    record.label = Some("token".into());
     root.admin.import(&[record]).await.unwrap();
     steady_step().await;
     let lines = told(&root, &code(&phone, 0)).await;

@@ -217,16 +217,8 @@ async fn remove_the_first(root: &Peer) {
 }
 
 async fn import_another(root: &Peer) {
-    let record = ImportRecord {
-        account: OWNER.0.into(),
-        label: Some("token".into()),
-        kind: "hotp".into(),
-        algorithm: "SHA1".into(),
-        digits: 6,
-        period: 0,
-        counter: 0,
-        secret: b"12345678901234567890".to_vec(),
-    };
+    let mut record = ImportRecord::new(OWNER.0, b"12345678901234567890".to_vec());
+    (record.label, record.kind) = (Some("token".into()), "hotp".into());
     root.admin.import(&[record]).await.unwrap();
 }
 

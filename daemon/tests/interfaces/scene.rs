@@ -10,7 +10,7 @@ use daemon::caller::{Caller, ConnectionKey, Source};
 use daemon::config::Config;
 use daemon::health::Installation;
 use daemon::service::Service;
-use daemon::store::{KeySource, MasterKey, Record, Store, Urgency};
+use daemon::store::{KeyRing, KeySource, Record, Store, Urgency};
 use dbus_api::{Action, AdminProxy, EnrollmentOptions, EnrollmentProxy, Offer, Origin, Step, VerifierProxy};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -63,6 +63,14 @@ impl Scene {
         Self::open(folder, log)
     }
 
+    /// The same store and configuration again, as after a restart.
+    pub(crate) async fn again(self) -> Self {
+        let Self { service, store, config: _, folder } = self;
+        store.close().await;
+        drop((service, store));
+        Self::open(folder, Path::new(NO_LOG))
+    }
+
     /// The same store and configuration again, after somebody altered the database behind the daemon's back.
     pub(crate) async fn altered(self, statement: &str) -> Self {
         let Self { service, store, config: _, folder } = self;
@@ -77,7 +85,7 @@ impl Scene {
     fn open(folder: TempDir, log: &Path) -> Self {
         let (path, state) = (folder.path().join("countersign.toml"), folder.path().join("state"));
         let syslog = Syslog::start(log).unwrap();
-        let (key, _) = MasterKey::load(None, &state).unwrap();
+        let (key, _) = KeyRing::load(None, &state).unwrap();
         let store = Store::open(&state, key, syslog).unwrap();
         let service = Service::new(path.clone(), Config::load(&path).unwrap(), store.clone()).unwrap();
         Self { service, store, config: path, folder }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use daemon::audit::{Event, Kind, Outcome, Syslog};
 use daemon::notice::{By, LastFailure, Notice, What};
-use daemon::store::{DATABASE, MasterKey, Record, Store, StoreError, Transaction, Urgency};
+use daemon::store::{DATABASE, KeyRing, Record, Store, StoreError, Transaction, Urgency};
 use rusqlite::Connection;
 use verifier::{
     Account, Algorithm, Authenticator, AuthenticatorId, BootTime, Counter, Digits, Kind as Factor, Parameters, Period,
-    Place, RecoveryDigest, Remembered, Secret, StoredRecoveryCode, WallTime,
+    Place, RecoveryDigest, RecoveryKey, Remembered, Secret, StoredRecoveryCode, StoredScratchCode, WallTime,
 };
 
 pub struct Scratch {
@@ -56,7 +56,7 @@ impl Scratch {
     }
 
     pub fn try_open(&self) -> Result<Store, StoreError> {
-        Store::open(self.state(), MasterKey::load(None, self.state()).unwrap().0, self.syslog.clone())
+        Store::open(self.state(), KeyRing::load(None, self.state()).unwrap().0, self.syslog.clone())
     }
 
     /// The next line that syslog got and that contains this.
@@ -109,7 +109,19 @@ pub fn authenticator(id: u32, kind: Factor) -> Authenticator {
         moving: kind.begin(Counter(7)),
         created: WallTime(u64::from(id)),
         last_used: None,
+        expires: None,
+        suspended: false,
     }
+}
+
+/// Five scratch codes of the first authenticator, one of them used.
+pub fn scratch_codes(key: &RecoveryKey) -> Vec<StoredScratchCode> {
+    let ends = WallTime(1_800_000_000_000);
+    let code = |one: u8| {
+        let code = StoredScratchCode::new(10_000_000 + u32::from(one), AuthenticatorId(1), [one; 16], ends, key);
+        StoredScratchCode { used: (one == 2).then_some(WallTime(5)), ..code }
+    };
+    (0..5).map(code).collect()
 }
 
 /// Attaches two remembered logins, and a notice of each kind.

@@ -7,9 +7,10 @@
 use std::{
     collections::BTreeSet,
     env,
+    fs::File,
     io::{ErrorKind, Read, Write},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,9 @@ const SIZES: [usize; 5] = [0, 1, 1 << 10, 64 << 10, 1 << 20];
 /// Bytes of large texts in one message: the system bus takes no message over 32 MiB.
 const ROOM: usize = 2 << 20;
 
+/// How many descriptors the variants of one message may have: the system bus hangs up on whoever sends more than 16.
+const DESCRIPTORS: usize = 4;
+
 /// Keys of the contract's dictionaries, and some of nobody's. `account` is not among them: without it no record
 /// can be imported.
 const KEYS: [&str; 14] = [
@@ -51,7 +55,8 @@ const KEYS: [&str; 14] = [
 ];
 
 /// Types that no member takes in this place, or not alone.
-const TYPES: [&str; 16] = ["y", "b", "n", "q", "i", "u", "x", "t", "d", "s", "g", "o", "v", "as", "a{sv}", "aa{sv}"];
+const TYPES: [&str; 17] =
+    ["y", "b", "n", "q", "i", "u", "x", "t", "d", "s", "g", "o", "h", "v", "as", "a{sv}", "aa{sv}"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().collect();
@@ -108,6 +113,8 @@ struct Caller {
     names: Vec<String>,
     /// How many bytes the large texts of one message may still have.
     room: usize,
+    /// How many descriptors its variants may still have.
+    descriptors: usize,
     runtime: Runtime,
     connection: Connection,
 }
@@ -116,7 +123,7 @@ impl Caller {
     fn new(way: Way, random: Random, names: Vec<String>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = runtime.block_on(way.connect())?;
-        Ok(Self { way, random, names, room: ROOM, runtime, connection })
+        Ok(Self { way, random, names, room: ROOM, descriptors: DESCRIPTORS, runtime, connection })
     }
 
     /// Calls the members in turn for so long; says what came of it.
@@ -172,6 +179,7 @@ impl Caller {
     /// A call of it; `None` where D-Bus has no such message.
     fn message(&mut self, member: &Member) -> Option<Message> {
         self.room = ROOM;
+        self.descriptors = DESCRIPTORS;
         let mut takes = member.takes.clone();
         match self.random.below(8) {
             0 => drop(takes.pop()),
@@ -197,7 +205,9 @@ impl Caller {
         for kind in &takes {
             body.push_value(self.value(&Signature::try_from(kind.as_str()).ok()?, 0)?);
         }
-        call.build(&body.build().ok()?).ok()
+        // Over the private socket no descriptor can be sent: the handshake does not offer it.
+        let message = call.build(&body.build().ok()?).ok()?;
+        (self.way == Way::Bus || message.header().unix_fds().is_none_or(|count| count == 0)).then_some(message)
     }
 
     /// A value of this type.
@@ -216,6 +226,7 @@ impl Caller {
             Signature::Str => Variant::Str(self.text().into()),
             Signature::Signature => Variant::Signature(Signature::try_from("a{s(iv)}").ok()?),
             Signature::ObjectPath => Variant::ObjectPath(OBJECT_PATH.try_into().ok()?),
+            Signature::Fd => Variant::Fd(self.descriptor().ok()?.into()),
             Signature::Variant => Variant::Variant(Box::new(self.variant(depth)?)),
             Signature::Array(of) => {
                 let mut array = Array::new(of.signature());
@@ -243,6 +254,17 @@ impl Caller {
         })
     }
 
+    /// Of a file, a device, a socket, or a pipe whose reader is gone: one that somebody could read would be waited for.
+    fn descriptor(&mut self) -> Result<OwnedFd> {
+        Ok(match self.random.below(5) {
+            0 => File::open("/dev/null")?.into(),
+            1 => File::options().write(true).open("/dev/full")?.into(),
+            2 => File::open("/")?.into(),
+            3 => UnixStream::pair()?.0.into(),
+            _ => std::io::pipe()?.1.into(),
+        })
+    }
+
     /// What a variant holds: of any type, and now and then variants in variants.
     fn variant(&mut self, depth: usize) -> Option<Variant<'static>> {
         if depth == 0 && self.random.once_in(8) {
@@ -253,8 +275,13 @@ impl Caller {
             return Some(nested);
         }
         // No containers below the third level: they would grow without an end.
-        let kinds = if depth < 3 { TYPES.len() } else { 10 };
-        let kind = TYPES[self.random.below(kinds)];
+        let kinds = if depth < 3 { TYPES.len() } else { 13 };
+        let mut kind = TYPES[self.random.below(kinds)];
+        if kind == "h" {
+            let left = self.descriptors.checked_sub(1);
+            self.descriptors = left.unwrap_or_default();
+            kind = if left.is_some() { kind } else { "u" };
+        }
         self.value(&Signature::try_from(kind).ok()?, depth + 1)
     }
 

@@ -3,7 +3,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the results are for a pipe")]
 
-use std::{env, os::unix::net::UnixStream};
+use std::{
+    env,
+    fs::File,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+};
 
 use anyhow::{Context, Result, bail};
 use dbus_api::{BUS_NAME, OBJECT_PATH, PRIVATE_SOCKET, SYSTEM_BUS};
@@ -64,6 +68,8 @@ fn argument<'text>(kind: &str, texts: &mut impl Iterator<Item = &'text str>) -> 
         Signature::U32 => Variant::U32(1),
         Signature::U64 => Variant::U64(u64::MAX),
         Signature::Bool => Variant::Bool(false),
+        // No pipe: a backup is made into nothing else.
+        Signature::Fd => Variant::Fd(OwnedFd::from(File::open("/dev/null")?).into()),
         Signature::Array(of) => Variant::Array(Array::new(of.signature())),
         Signature::Dict { key, value } => Variant::Dict(Dict::new(key.signature(), value.signature())),
         other => bail!("no value of type {other}"),

@@ -7,12 +7,12 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use dbus_api::{OBJECT_PATH, Origin, PRIVATE_SOCKET, SYSTEM_BUS, VERIFIER_INTERFACE, VerifierProxy};
-use scenarios::VerifierClient;
+use scenarios::{Verdict, VerifierClient};
 use zbus::{Message, MessageStream, export::futures_core::Stream, message::Type};
 
 fn main() -> Result<()> {
@@ -25,6 +25,8 @@ fn main() -> Result<()> {
         ["answer-another-over-the-bus", id, code] => answer_another_over_the_bus(id.parse()?, code),
         ["follow-environment", user] => follow_environment(user),
         ["hold", kind, count] => hold(kind, count.parse()?),
+        ["flood", kind, count] => flood(kind, count.parse()?),
+        ["measure", user] => measure(user),
         _ => bail!("unknown arguments"),
     }
 }
@@ -110,6 +112,68 @@ fn hold(kind: &str, count: usize) -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new())?;
     println!("still open {}", held.iter_mut().map(is_open).filter(|open| *open).count());
     Ok(())
+}
+
+/// One login for each code on standard input, each over a connection of its own: the verdict and the microseconds.
+fn measure(user: &str) -> Result<()> {
+    for code in std::io::stdin().lines() {
+        let code = code?;
+        let begin = Instant::now();
+        let verdict = VerifierClient::connect(Path::new(PRIVATE_SOCKET))?.verify(user, &code);
+        let took = begin.elapsed().as_micros();
+        match verdict {
+            Verdict::Granted => println!("granted {took}"),
+            other => println!("{} {took}", format!("{other:?}").replace(' ', "")),
+        }
+    }
+    Ok(())
+}
+
+/// Does its worst until it is killed, with so many connections at a time.
+fn flood(kind: &str, count: usize) -> Result<()> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?.context("an account")?.name;
+    let origin = Origin { service: Some("scenario".to_owned()), ..Origin::default() };
+    let begin =
+        Message::method_call(OBJECT_PATH, "Begin").interface(VERIFIER_INTERFACE).build(&(user.as_str(), origin))?;
+    loop {
+        let mut open = Vec::new();
+        for _ in 0..count {
+            let made = match kind {
+                "connections" => UnixStream::connect(PRIVATE_SOCKET).map_err(Into::into),
+                _ => handshake(),
+            };
+            // Turned away, or out of descriptors of its own: with those that stand it goes on.
+            if let Ok(stream) =
+                made.and_then(|stream| stream.set_nonblocking(true).map(|()| stream).map_err(Into::into))
+            {
+                open.push(stream);
+            }
+        }
+        for _ in 0..5000 {
+            open.retain_mut(|stream| speak(stream, kind, begin.data()));
+            if open.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether the connection still stands after one more message, where there was room for it.
+fn speak(stream: &mut UnixStream, kind: &str, message: &[u8]) -> bool {
+    let full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+    if kind == "connections" {
+        return false;
+    }
+    if kind != "slow" {
+        // Answers are thrown away unread; who is slow leaves them where they are.
+        if let Ok(0) = stream.read(&mut [0_u8; 4096]) {
+            return false;
+        }
+    }
+    match stream.write(message) {
+        Ok(length) => length == message.len(),
+        Err(error) => full(&error),
+    }
 }
 
 /// Authenticates by hand (D-Bus specification, "Authentication Protocol").

@@ -1,14 +1,25 @@
 //! Logins, and whether the daemon lived through the whole of each.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use dbus_api::Denial;
+
+use super::{
+    Invariant,
+    scene::{self, first_line},
+};
 
 use crate::{Host, PAM_AUTH_ERR, PAM_AUTHINFO_UNAVAIL, PAM_MAXTRIES, PAM_SUCCESS, Verdict, wait};
 
 /// The service at which all of them log in.
 const SERVICE: &str = "door";
+
+/// No login takes longer: the module's `timeout` is 10 s, and a busy machine needs some more.
+const PATIENCE: Duration = Duration::from_secs(14);
 
 /// The way to a daemon that is killed and started.
 pub(super) struct Gate<'host> {
@@ -48,6 +59,11 @@ impl<'host> Gate<'host> {
         done
     }
 
+    /// Starts the daemon, which nothing keeps from it.
+    pub(super) fn open_again(&self) -> Result<()> {
+        self.host.start_daemon().map_err(|error| Invariant::NotOpening.broken(first_line(&error)))
+    }
+
     /// Presents a right code for the first time. While the daemon lives it lets in; where it died meanwhile, the
     /// first try after that lets in or finds the code spent.
     pub(super) fn present(&self, way: Way, user: &str, code: &str) -> Result<Fresh> {
@@ -59,8 +75,10 @@ impl<'host> Gate<'host> {
                 PAM_SUCCESS => return Ok(Fresh::LetIn),
                 PAM_AUTH_ERR if disturbed => return Ok(Fresh::Lost),
                 PAM_AUTHINFO_UNAVAIL if !undisturbed => self.wait_until_open()?,
-                _ if undisturbed => bail!("{user}'s right code got {result} from a daemon that lives"),
-                _ => bail!("{user}'s right code got {result}"),
+                _ => {
+                    let of = if undisturbed { "from a daemon that lives" } else { "after a disturbance" };
+                    return Err(Invariant::RightCodeRefused.broken(format!("{user}'s right code got {result} {of}")));
+                }
             }
         }
     }
@@ -71,8 +89,12 @@ impl<'host> Gate<'host> {
             match self.attempt(way, user, code)? {
                 (PAM_AUTH_ERR, _) => return Ok(()),
                 (PAM_AUTHINFO_UNAVAIL, false) => self.wait_until_open()?,
-                (PAM_SUCCESS, _) => bail!("a code of {user} let in twice"),
-                (result, _) => bail!("a spent code of {user} got {result}"),
+                (PAM_SUCCESS, _) => {
+                    return Err(Invariant::CodeTwice.broken(format!("a code of {user} let in twice")));
+                }
+                (result, _) => {
+                    return Err(Invariant::RightCodeCharged.broken(format!("a spent code of {user} got {result}")));
+                }
             }
         }
     }
@@ -81,7 +103,11 @@ impl<'host> Gate<'host> {
     fn attempt(&self, way: Way, user: &str, code: &str) -> Result<(i32, bool)> {
         let before = self.closings.load(Ordering::SeqCst);
         let result = match way {
-            Way::Pam => self.host.attempt(SERVICE, user, &[code])?.result,
+            Way::Pam => {
+                let attempt = self.host.attempt(SERVICE, user, &[code])?;
+                Invariant::HeldUp.holds(attempt.took < PATIENCE, || format!("{user} waited: {attempt:?}"))?;
+                attempt.result
+            }
             Way::Socket => self.by_socket(user, code),
         };
         let undisturbed = before.is_multiple_of(2) && before == self.closings.load(Ordering::SeqCst);
@@ -90,8 +116,7 @@ impl<'host> Gate<'host> {
 
     /// What the module would make of the daemon's answer.
     fn by_socket(&self, user: &str, code: &str) -> i32 {
-        let Ok(client) = self.host.private_socket() else { return PAM_AUTHINFO_UNAVAIL };
-        match client.verify(user, code) {
+        match scene::verify(self.host, user, code) {
             Verdict::Granted => PAM_SUCCESS,
             Verdict::Denied(Denial::Refused, _) => PAM_AUTH_ERR,
             Verdict::Denied(Denial::Unavailable, _) | Verdict::Refused(_) => PAM_AUTHINFO_UNAVAIL,

@@ -1,8 +1,8 @@
 //! Those who log in: by fobs as fast as they can, by phones and recovery codes once a round.
 
 use std::{
-    collections::VecDeque,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -10,30 +10,19 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    Report,
+    Fob, Invariant, Tally,
     gate::{Fresh, Gate, Way},
+    scene,
 };
-use crate::{Enrolment, Host, HostBuilder, HotpKey};
+use crate::{Enrolment, Host, HostBuilder};
 
 /// Of every TOTP authenticator here.
 const PERIOD: Duration = Duration::from_secs(30);
-
-/// One time step further, into its first half. At its end a code that was spent in the step before would be too old a
-/// moment later, and be charged as a wrong one.
-pub(super) fn next_period(host: &Host) -> Result<()> {
-    let into = Duration::from_secs(host.now().duration_since(UNIX_EPOCH)?.as_secs() % PERIOD.as_secs());
-    host.advance(if into < PERIOD / 2 { PERIOD } else { PERIOD - into })
-}
 
 /// Those who log in all the time.
 const FOBS: [(&str, Way); 4] = [("alice", Way::Pam), ("bob", Way::Pam), ("carol", Way::Socket), ("judy", Way::Socket)];
 const PHONES: [&str; 3] = ["dave", "erin", "frank"];
 const PAPERS: [&str; 3] = ["grace", "heidi", "ivan"];
-
-/// Codes of a fob that are made at a time.
-const BATCH: u32 = 500;
-/// HOTP's look-ahead window and its present code: a code that comes again within would be taken for the later one.
-const WINDOW: usize = 11;
 
 /// All of them.
 pub(super) struct People<'host> {
@@ -49,15 +38,48 @@ pub(super) struct Person {
     source: Source,
     /// The codes that are known to be spent; a replay of older ones would be a wrong code.
     spent: Vec<String>,
-    granted: usize,
-    lost: usize,
-    replays: usize,
+    granted: u64,
+    lost: u64,
+    replays: u64,
 }
 
 enum Source {
-    Fob { key: HotpKey, made: u32, codes: VecDeque<String> },
+    Fob(Box<Fob>),
     Phone { phone: Enrolment, code: String },
     Paper { codes: Vec<String> },
+}
+
+/// The fobs log in all the time while `work` is done, which may make the others log in; then everything is examined.
+pub(super) fn log_in_during(
+    host: &Host,
+    tally: &mut Tally,
+    work: impl FnOnce(&Gate<'_>, &mut [Person], &mut Tally) -> Result<()>,
+) -> Result<()> {
+    let gate = Gate::new(host);
+    let mut people = People::enrol(host)?;
+    let over = AtomicBool::new(false);
+    let (load, guests) = people.parted();
+    let told = || host.diagnosis();
+    thread::scope(|scope| {
+        let load: Vec<_> = load.iter_mut().map(|person| scope.spawn(|| person.log_in_until(&gate, &over))).collect();
+        let done = work(&gate, guests, tally);
+        over.store(true, Ordering::Relaxed);
+        // What befell one of them says more than that the work did not end.
+        load.into_iter()
+            .try_for_each(|person| person.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
+        done
+    })
+    .with_context(told)?;
+    people.examine(&gate, tally).with_context(told)
+}
+
+/// The next code of a TOTP authenticator; and who has no recovery code left gets new ones.
+pub(super) fn next_round(host: &Host, guests: &mut [Person]) -> Result<()> {
+    // Into its first half: at its end a code that was spent in the step before would be too old a moment later, and be
+    // charged as a wrong one.
+    let into = Duration::from_secs(host.now().duration_since(UNIX_EPOCH)?.as_secs() % PERIOD.as_secs());
+    host.advance(if into < PERIOD / 2 { PERIOD } else { PERIOD - into })?;
+    guests.iter_mut().try_for_each(|guest| guest.prepare(host))
 }
 
 impl<'host> People<'host> {
@@ -69,9 +91,7 @@ impl<'host> People<'host> {
     pub(super) fn enrol(host: &'host Host) -> Result<Self> {
         let mut fobs = Vec::new();
         for ((name, way), seed) in FOBS.into_iter().zip(70..) {
-            let key = HotpKey::numbered(seed);
-            host.import_hotp(name, &key)?;
-            fobs.push(Person::new(name, way, Source::Fob { key, made: 0, codes: VecDeque::new() }));
+            fobs.push(Person::new(name, way, Source::Fob(Box::new(Fob::import(host, name, seed)?))));
         }
         let mut guests = Vec::new();
         for name in PHONES {
@@ -92,25 +112,22 @@ impl<'host> People<'host> {
     }
 
     /// Everybody's spent codes are refused and fresh ones let in, and the audit and the store tell the same.
-    pub(super) fn examine(mut self, gate: &Gate<'_>, report: &mut Report) -> Result<()> {
+    pub(super) fn examine(mut self, gate: &Gate<'_>, tally: &mut Tally) -> Result<()> {
         for person in self.fobs.iter_mut().chain(&mut self.guests) {
             ensure!(person.granted > 0, "{} never logged in", person.name);
             person.replay_all(gate)?;
             person.log_in_once(gate)?;
         }
-        self.host.countersign(&["audit", "--verify"])?.success()?;
+        scene::examine_audit(self.host)?;
         for person in self.fobs.iter().chain(&self.guests) {
             person.compare_with_audit(self.host)?;
-            report.granted += person.granted;
-            report.lost += person.lost;
-            report.replays += person.replays;
+            tally.add("codes let in", person.granted);
+            tally.add("spent by a login whose answer was lost", person.lost);
+            tally.add("replays refused", person.replays);
         }
         gate.closed_while(|| {
-            self.host.daemon().stop()?;
-            let check = ["sqlite3", "/var/lib/countersign/store.sqlite", "PRAGMA integrity_check"];
-            let check = self.host.run(&check)?.success()?;
-            ensure!(check.stdout.trim() == "ok", "the store is damaged: {check}");
-            self.host.start_daemon()
+            scene::stop(self.host)?;
+            gate.open_again()
         })?;
         self.guests.iter_mut().try_for_each(|guest| guest.replay_all(gate))
     }
@@ -148,7 +165,7 @@ impl Person {
     /// Provides the code of the next round, while there is a daemon.
     pub(super) fn prepare(&mut self, host: &Host) -> Result<()> {
         match &mut self.source {
-            Source::Fob { .. } => {}
+            Source::Fob(_) => {}
             Source::Phone { phone, code } => *code = host.code(phone, 0)?,
             Source::Paper { codes } if codes.is_empty() => {
                 let made = host.countersign(&["recovery-codes", self.name, "--yes", "--json"])?.success()?;
@@ -165,16 +182,7 @@ impl Person {
 
     fn fresh_code(&mut self) -> Result<String> {
         match &mut self.source {
-            Source::Fob { key, made, codes } => loop {
-                if codes.len() < WINDOW {
-                    codes.extend(key.codes(*made, BATCH)?);
-                    *made += BATCH;
-                }
-                let code = codes.pop_front().context("a fob makes codes")?;
-                if !codes.iter().take(WINDOW).any(|later| *later == code) {
-                    return Ok(code);
-                }
-            },
+            Source::Fob(fob) => fob.code(),
             Source::Phone { code, .. } => Ok(code.clone()),
             Source::Paper { codes } => codes.pop().context("no recovery code is left"),
         }
@@ -196,14 +204,14 @@ impl Person {
         for line in audit.stdout.lines() {
             let record: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
             let is = |key: &str, value: &str| record.get(key).and_then(Value::as_str) == Some(value);
-            ensure!(!is("event", "lock") && !is("reason", "wrong"), "{name} was charged for a right code: {record}");
-            let_in += usize::from(is("event", "verification") && is("outcome", "granted"));
+            let charged = is("event", "lock") || is("reason", "wrong");
+            Invariant::RightCodeCharged.holds(!charged, || format!("{name} was charged for a right code: {record}"))?;
+            let_in += u64::from(is("event", "verification") && is("outcome", "granted"));
         }
-        ensure!(
-            let_in == granted + lost,
-            "{name} presented {granted} codes that let in and {lost} whose answer was lost; the audit knows {let_in}"
-        );
-        ensure!(host.failures(name)? == 0, "{name} has failures");
-        Ok(())
+        Invariant::AuditBroken.holds(let_in == granted + lost, || {
+            format!("{name}: {granted} codes let in, the answers of {lost} were lost; the audit knows of {let_in}")
+        })?;
+        let failures = host.failures(name)?;
+        Invariant::RightCodeCharged.holds(failures == 0, || format!("{name} has {failures} failures"))
     }
 }

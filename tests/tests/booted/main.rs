@@ -15,6 +15,7 @@
 mod accidents;
 mod bus;
 mod copies;
+mod keeping;
 mod life;
 mod package;
 mod refusals;

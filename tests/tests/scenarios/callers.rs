@@ -13,7 +13,7 @@ fn host() -> Result<Host> {
     let host = Host::build()
         .user_without_password("alice")
         .user_without_password("mallory")
-        .configuration("fail_delay = \"0s\"\n")
+        .configuration("fail_delay = \"0s\"\n[admin]\nexport = true\n")
         .start()?;
     host.enrol("alice")?;
     Ok(host)

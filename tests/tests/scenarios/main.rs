@@ -12,6 +12,7 @@
 )]
 
 mod account_phase;
+mod authenticators;
 mod bad_times;
 mod broken_reloads;
 mod bus_policy;
@@ -29,12 +30,14 @@ mod footprint;
 mod good_guest;
 mod hostile_bus;
 mod hostile_input;
-mod kills;
+mod imports;
+mod keeping;
 mod lessons;
 mod locks;
 mod logger;
 mod login_enrolment;
 mod logins;
+mod moving;
 mod name_service;
 mod notices;
 mod policy;
@@ -49,6 +52,7 @@ mod silence;
 mod sshd;
 mod switching;
 mod timing;
+mod torture;
 mod turns_of_time;
 mod valgrind;
 mod words;

@@ -90,6 +90,8 @@ fn authenticator(id: u32, fields: (Option<u32>, Algorithm, u32, bool, [u8; 20]))
         moving: kind.begin(Counter(5)),
         created: WallTime(0),
         last_used: None,
+        expires: None,
+        suspended: false,
     }
 }
 
@@ -350,7 +352,7 @@ impl Play {
                 let begin = match (one.parameters.kind, one.moving) {
                     (Kind::Totp(period), Moving::Totp(totp)) => {
                         let step = self.clocks.now().wall.seconds() / u64::from(period.seconds());
-                        step.saturating_add_signed(totp.drift.into())
+                        step.saturating_add_signed(totp.drift.unwrap_or_default().into())
                     }
                     (Kind::Hotp, Moving::Hotp(hotp)) => hotp.next.0,
                     _ => panic!("it has the state of another kind"),

@@ -38,6 +38,8 @@ fn the_earliest_deadline_that_may_concern_an_account_is_told() {
         vec![skip, rule("alice's", 4, &["alice"], None), rule("wheel's", 3, &[], Some(10)), rule("all", 9, &[], None)];
     let policy = Policy::new(rules, false);
     assert_eq!(policy.rules().len(), 4);
+    assert!(policy.has_deadlines(deadline(9).at.0.checked_sub(1).map(WallTime).unwrap()));
+    assert!(!policy.has_deadlines(deadline(9).at), "the skipping rule has none");
     let told = |account: &str, groups: &[u32], now| {
         let candidates = policy.deadlines(account, now);
         assert_eq!(candidates.groups().iter().copied().collect::<Vec<_>>(), [10]);
@@ -50,6 +52,24 @@ fn the_earliest_deadline_that_may_concern_an_account_is_told() {
     let later = policy.deadlines("alice", deadline(4).at);
     assert_eq!(later.earliest_deadline(&BTreeSet::from([10])), Some(deadline(9)), "those that have passed are over");
     assert_eq!(policy.deadlines("alice", deadline(9).at).earliest_deadline(&BTreeSet::new()), None);
+}
+
+#[test]
+fn the_rules_that_observe_an_account_are_told_by_its_name_and_all_groups_by_themselves() {
+    let observe = |rule: Rule| Rule { observe: true, ..rule };
+    let mut kept_out = rule("not wheel", 1, &[], None);
+    kept_out.conditions.groups.none = vec![20];
+    let rules =
+        vec![observe(rule("alice's", 1, &["alice"], None)), observe(rule("wheel's", 1, &[], Some(10))), kept_out];
+    let policy = Policy::new(rules, false);
+    let observing = |account: &str, groups: &[u32]| {
+        let candidates = policy.observers(account);
+        candidates.decide(&BTreeSet::from_iter(groups.iter().copied())).map(|rule| rule.name.clone())
+    };
+    assert_eq!(observing("alice", &[]).as_deref(), Some("alice's"));
+    assert_eq!(observing("bob", &[10]).as_deref(), Some("wheel's"));
+    assert_eq!(observing("bob", &[]), None);
+    assert_eq!(policy.groups(), BTreeSet::from([10, 20]));
 }
 
 #[test]

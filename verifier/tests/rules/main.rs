@@ -1,5 +1,5 @@
 //! The rules, each as a sentence with its figures: the RFCs' vectors, replies, codes, throttling, phantoms,
-//! remembered logins.
+//! remembered logins, accounts that come back from a backup.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,10 +11,14 @@
 mod codes;
 mod console;
 mod deadlines;
+mod hopes;
 mod phantoms;
 mod recovery;
 mod remembered;
 mod replies;
+mod restored;
+mod resynchronisation;
 mod scene;
+mod scratch;
 mod throttling;
 mod vectors;

@@ -37,6 +37,8 @@ pub(crate) fn authenticator(id: u32, parameters: Parameters, counter: u64) -> Au
         moving: parameters.kind.begin(Counter(counter)),
         created: WallTime(0),
         last_used: None,
+        expires: None,
+        suspended: false,
     }
 }
 

@@ -144,7 +144,7 @@ async fn accounts(
     }
     for name in administrators {
         let Ok(summary) = admin.account(name).await else { continue };
-        let active = summary.authenticators.iter().filter(|authenticator| authenticator.active).count();
+        let active = summary.authenticators.iter().filter(|one| one.active && !one.suspended).count();
         let kept = Kept {
             state: summary.disabled.then_some(AccountState::Disabled),
             authenticators: u32::try_from(active).unwrap_or(u32::MAX),

@@ -67,7 +67,7 @@ pub(super) fn judge(scene: &Scene, asking: &BTreeSet<String>, refused: &Refused,
 /// Somebody who administers and would be refused.
 fn administrator(account: &str, is_root: bool, reason: &str, services: &[String]) -> Finding {
     let (name, change) = match reason {
-        "not-enrolled" => ("admin-not-enrolled", format!("countersign enroll {account}")),
+        "not-enrolled" | "expired" => ("admin-not-enrolled", format!("countersign enroll {account}")),
         "disabled" => ("admin-disabled", format!("countersign enable {account}")),
         "corrupt-record" => ("admin-altered", format!("countersign reset {account}, and enrol it anew")),
         "uid-changed" => ("admin-refused", format!("countersign reset {account}, and enrol it anew")),
