@@ -59,6 +59,11 @@ impl Picture {
             return Err(Bad::file("the picture has more than 40 million pixels"));
         }
         let mut reader = decoder.read_info().map_err(|_| DAMAGED)?;
+        // PNG (third edition), 11.2.2; png 0.18 panics where it has another length.
+        let is_sound = |palette: &[u8]| palette.len().is_multiple_of(3) && (3..=768).contains(&palette.len());
+        if !reader.info().palette.as_deref().is_none_or(is_sound) {
+            return Err(DAMAGED);
+        }
         let size = reader.output_buffer_size().ok_or(DAMAGED)?;
         let mut samples = Zeroizing::new(vec![0; size]);
         let frame = reader.next_frame(&mut samples).map_err(|_| DAMAGED)?;
@@ -220,6 +225,20 @@ mod tests {
         let crc = crc32(&huge[12..29]);
         huge[29..33].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(read_codes(&huge).unwrap_err().reason, "the picture has more than 40 million pixels");
+    }
+
+    #[test]
+    fn a_palette_that_is_none_is_damage() {
+        let at = CODE.windows(4).position(|name| name == b"PLTE").unwrap();
+        let length = u32::from_be_bytes(CODE[at - 4..at].try_into().unwrap()) as usize;
+        let entries = &CODE[at + 4..at + 4 + length];
+        for palette in [&[][..], &entries[..2], &entries[..5], &[entries, &[0]].concat(), &[0; 769], &[0; 771]] {
+            let chunk = [b"PLTE", palette].concat();
+            let size = u32::try_from(palette.len()).unwrap().to_be_bytes();
+            let picture =
+                [&CODE[..at - 4], &size, &chunk, &crc32(&chunk).to_be_bytes(), &CODE[at + 8 + length..]].concat();
+            assert_eq!(read_codes(&picture).unwrap_err().reason, DAMAGED.reason, "{} bytes", palette.len());
+        }
     }
 
     fn crc32(data: &[u8]) -> u32 {
