@@ -291,8 +291,13 @@ impl Account {
                 return Verdict::Granted(Factor::Authenticator(authenticator.id));
             }
         }
-        if let scratch_code::Found::Unused(index) = scratch {
-            self.scratch_codes.iter_mut().skip(index).take(1).for_each(|code| code.used = Some(now.wall));
+        let unused = match scratch {
+            scratch_code::Found::Unused(index) => self.scratch_codes.get_mut(index),
+            _ => None,
+        };
+        // What is granted is what was spent.
+        if let Some(code) = unused {
+            code.used = Some(now.wall);
             let left = self.recovery_codes_left().saturating_add(self.scratch_codes_left(now.wall));
             return Verdict::Granted(Factor::RecoveryCode { left });
         }
