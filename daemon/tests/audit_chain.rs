@@ -203,6 +203,31 @@ async fn an_event_is_committed_with_its_change_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_check_whose_last_records_are_of_its_own_commit_finds_no_break() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    put(&store, record("alice")).await;
+    for _ in 0..100 {
+        // Of what comes at one instant, a login's decision stands before the check in the batch that both share.
+        let check = tokio::spawn({
+            let store = store.clone();
+            async move { store.verify_chain().await }
+        });
+        let logins: Vec<_> = (0..20)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.decide("alice", Urgency::Login, charge).await })
+            })
+            .collect();
+        for login in logins {
+            login.await.unwrap().unwrap();
+        }
+        let report = check.await.unwrap().unwrap();
+        assert_eq!(report.first, 1);
+    }
+}
+
+#[tokio::test]
 async fn pruning_by_age_keeps_the_chain_whole() {
     let (scratch, store) = ten().await;
     let hour = 3_600_000;

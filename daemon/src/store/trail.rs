@@ -176,7 +176,9 @@ impl<'c> Trail<'c> {
             running.next(self.key, columns).map_err(StoreError::Audit)?;
         }
         if columns.len() < STRIDE {
-            let end = self.end_of(END)?.ok_or(StoreError::Audit(Break::Ends))?;
+            let marked = self.end_of(END)?.ok_or(StoreError::Audit(Break::Ends))?;
+            // What this transaction wrote is marked with its COMMIT.
+            let end = if marked == self.marked { self.end } else { marked };
             return Ok(Some(running.end(&end).map_err(StoreError::Audit)?));
         }
         *check = Some(running);
