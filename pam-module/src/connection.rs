@@ -44,7 +44,7 @@ const LINE_BYTES: usize = 1024;
 const FIXED_HEADER: usize = 16;
 
 /// How long to wait before a socket whose queue is full is tried again: connect(2) gives no sign.
-const QUEUE_PAUSE: Duration = Duration::from_millis(20);
+const QUEUE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why there is no answer.
 #[derive(Debug)]

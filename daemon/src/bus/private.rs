@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
@@ -9,16 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::socket::{self, Backlog, getsockopt, sockopt::PeerCredentials};
 use tokio::net::{UnixListener, UnixStream};
 use zbus::{Guid, OwnedGuid};
 
-use super::peer::Peer;
+use super::peer::{Peer, Turn};
 use super::transport::{Transport, Unanswered};
 use crate::caller::{Caller, ConnectionKey};
 use crate::service::{Service, lock};
 
 /// How long a peer may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(3);
+/// Connections that wait to be taken; whoever comes then waits in connect(2).
+const QUEUE: i32 = 1024;
 /// Connections that one uid other than root may have.
 const PER_UID: usize = 16;
 /// Descriptors kept free for root's connections and the daemon's own files.
@@ -47,11 +51,18 @@ struct Peers {
     service: Service,
     guid: OwnedGuid,
     next: AtomicU64,
-    /// How many connections each uid has.
-    open: Mutex<HashMap<u32, usize>>,
+    /// What each uid has.
+    open: Mutex<HashMap<u32, Share>>,
     /// How many connections others than root may have in all.
     most: usize,
     unanswered: Unanswered,
+}
+
+/// What the connections of one uid have together.
+#[derive(Default)]
+struct Share {
+    connections: usize,
+    turn: Turn,
 }
 
 /// Accepts connections for as long as the daemon runs. Of `descriptors` some are kept for root and the daemon's
@@ -66,6 +77,8 @@ pub async fn serve(
     unanswered: Unanswered,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
+    socket::listen(&listener, Backlog::new(QUEUE)?)?;
+    let queue = listener.try_clone()?;
     let listener = UnixListener::from_std(listener)?;
     let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(RESERVED);
     let peers = Arc::new(Peers {
@@ -77,53 +90,90 @@ pub async fn serve(
         unanswered,
     });
     loop {
-        match listener.accept().await {
+        let taken = match listener.accept().await {
             Ok((stream, _)) => {
-                let peers = Arc::clone(&peers);
-                tokio::spawn(async move { peers.welcome(stream).await });
+                if let Some((caller, turn)) = peers.receive(&stream) {
+                    peers.serve(stream, caller, turn);
+                }
+                peers.receive_all(&queue)
             }
-            // No descriptor is left, or the peer is gone already: others get their turn first.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => Err(error),
+        };
+        // No descriptor is left, or the peer is gone already: others get their turn first.
+        if taken.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
 impl Peers {
-    /// Serves one peer until it goes. Whatever is wrong with it concerns nobody else.
-    async fn welcome(&self, stream: UnixStream) {
-        let Ok(credentials) = stream.peer_cred() else { return };
-        let key = ConnectionKey::Private(self.next.fetch_add(1, Ordering::Relaxed));
-        let Ok(caller) = Caller::new(credentials.uid(), key.clone()) else { return };
-        if !self.admit(caller.uid) {
-            return;
+    /// Takes everybody who waits by now. Whoever floods the queue is turned away before anything is made for a connection, so
+    /// that each costs those behind it few microseconds.
+    fn receive_all(self: &Arc<Self>, queue: &StdListener) -> io::Result<()> {
+        for _ in 0..QUEUE {
+            let stream = match queue.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            if let Some((caller, turn)) = self.receive(&stream) {
+                let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                match stream {
+                    Ok(stream) => self.serve(stream, caller, turn),
+                    Err(error) => {
+                        self.release(caller.uid);
+                        return Err(error);
+                    }
+                }
+            }
         }
-        let uid = caller.uid;
-        let greeting = Transport::handshake(stream, uid, self.guid.as_str());
-        if let Ok(Ok(transport)) = tokio::time::timeout(HANDSHAKE, greeting).await {
-            // However a peer goes, what it began ends with it.
-            let _ = Peer::new(self.service.clone(), caller).serve(transport, &self.unanswered).await;
-            self.service.connection_ended(&key).await;
-        }
-        self.release(uid);
+        Ok(())
     }
 
-    /// Whether this uid may have one more connection; root always may.
-    fn admit(&self, uid: u32) -> bool {
-        let mut open = lock(&self.open);
-        let others: usize = open.iter().filter(|(uid, _)| **uid != 0).map(|(_, count)| count).sum();
-        let own = open.entry(uid).or_default();
-        if uid != 0 && (*own >= PER_UID || others >= self.most) {
-            return false;
+    /// Who the peer is, where it may have one more connection.
+    fn receive(&self, stream: &impl AsFd) -> Option<(Caller, Turn)> {
+        let credentials = getsockopt(stream, PeerCredentials).ok()?;
+        let key = ConnectionKey::Private(self.next.fetch_add(1, Ordering::Relaxed));
+        let caller = Caller::new(credentials.uid(), key).ok()?;
+        let turn = self.admit(caller.uid)?;
+        Some((caller, turn))
+    }
+
+    /// Serves one peer until it goes. Whatever is wrong with it concerns nobody else.
+    fn serve(self: &Arc<Self>, stream: UnixStream, caller: Caller, turn: Turn) {
+        let peers = Arc::clone(self);
+        tokio::spawn(async move {
+            peers.converse(stream, &caller, turn).await;
+            peers.release(caller.uid);
+        });
+    }
+
+    async fn converse(&self, stream: UnixStream, caller: &Caller, turn: Turn) {
+        let greeting = Transport::handshake(stream, caller.uid, self.guid.as_str());
+        if let Ok(Ok(transport)) = tokio::time::timeout(HANDSHAKE, greeting).await {
+            // However a peer goes, what it began ends with it.
+            let _ = Peer::new(self.service.clone(), caller.clone(), turn).serve(transport, &self.unanswered).await;
+            self.service.connection_ended(&caller.connection).await;
         }
-        *own += 1;
-        true
+    }
+
+    /// One more connection of this uid, where it may have one; root always may.
+    fn admit(&self, uid: u32) -> Option<Turn> {
+        let mut open = lock(&self.open);
+        let others: usize = open.iter().filter(|(uid, _)| **uid != 0).map(|(_, share)| share.connections).sum();
+        let own = open.entry(uid).or_default();
+        if uid != 0 && (own.connections >= PER_UID || others >= self.most) {
+            return None;
+        }
+        own.connections += 1;
+        Some(own.turn.clone())
     }
 
     fn release(&self, uid: u32) {
         let mut open = lock(&self.open);
         if let Some(own) = open.get_mut(&uid) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
+            own.connections = own.connections.saturating_sub(1);
+            if own.connections == 0 {
                 open.remove(&uid);
             }
         }

@@ -78,6 +78,7 @@ fn main() -> ExitCode {
         ["hold", service, user, code] => hold(service, user, code),
         ["race", service] => race(service),
         ["cycles", service, user] => cycles(service, user),
+        ["measure", service, user] => measure(service, user),
         ["series"] => series(),
         _ => return ExitCode::from(2),
     };
@@ -160,6 +161,18 @@ fn cycles(service: &str, user: &str) -> Option<()> {
         granted += u32::from(authenticate(service, user, &mut person)? == PAM_SUCCESS);
     }
     println!("granted {granted}\nbefore {before}\nafter {}", figures()?);
+    Some(())
+}
+
+/// One login for each line of standard input: its result and its microseconds.
+fn measure(service: &str, user: &str) -> Option<()> {
+    for code in std::io::stdin().lock().split(b'\n') {
+        let mut reply = code.ok();
+        let mut person = Person { next_reply: Box::new(move || reply.take()), delay: Duration::ZERO, rhost: None };
+        let start = Instant::now();
+        let result = authenticate(service, user, &mut person)?;
+        println!("result {result} {}", start.elapsed().as_micros());
+    }
     Some(())
 }
 

@@ -7,12 +7,12 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use dbus_api::{OBJECT_PATH, Origin, PRIVATE_SOCKET, SYSTEM_BUS, VERIFIER_INTERFACE, VerifierProxy};
-use scenarios::{Verdict, VerifierClient};
+use scenarios::VerifierClient;
 use zbus::{Message, MessageStream, export::futures_core::Stream, message::Type};
 
 fn main() -> Result<()> {
@@ -26,7 +26,6 @@ fn main() -> Result<()> {
         ["follow-environment", user] => follow_environment(user),
         ["hold", kind, count] => hold(kind, count.parse()?),
         ["flood", kind, count] => flood(kind, count.parse()?),
-        ["measure", user] => measure(user),
         _ => bail!("unknown arguments"),
     }
 }
@@ -111,21 +110,6 @@ fn hold(kind: &str, count: usize) -> Result<()> {
     println!("holding {} turned away {turned_away}", held.len());
     std::io::stdin().read_to_end(&mut Vec::new())?;
     println!("still open {}", held.iter_mut().map(is_open).filter(|open| *open).count());
-    Ok(())
-}
-
-/// One login for each code on standard input, each over a connection of its own: the verdict and the microseconds.
-fn measure(user: &str) -> Result<()> {
-    for code in std::io::stdin().lines() {
-        let code = code?;
-        let begin = Instant::now();
-        let verdict = VerifierClient::connect(Path::new(PRIVATE_SOCKET))?.verify(user, &code);
-        let took = begin.elapsed().as_micros();
-        match verdict {
-            Verdict::Granted => println!("granted {took}"),
-            other => println!("{} {took}", format!("{other:?}").replace(' ', "")),
-        }
-    }
     Ok(())
 }
 
