@@ -160,11 +160,14 @@ impl Peers {
     /// One more connection of this uid, where it may have one; root always may.
     fn admit(&self, uid: u32) -> Option<Turn> {
         let mut open = lock(&self.open);
-        let others: usize = open.iter().filter(|(uid, _)| **uid != 0).map(|(_, share)| share.connections).sum();
-        let own = open.entry(uid).or_default();
-        if uid != 0 && (own.connections >= PER_UID || others >= self.most) {
-            return None;
+        if uid != 0 {
+            let others: usize = open.iter().filter(|(uid, _)| **uid != 0).map(|(_, share)| share.connections).sum();
+            let own = open.get(&uid).map_or(0, |share| share.connections);
+            if own >= PER_UID || others >= self.most {
+                return None;
+            }
         }
+        let own = open.entry(uid).or_default();
         own.connections += 1;
         Some(own.turn.clone())
     }
