@@ -6,6 +6,7 @@ use dbus_api::Error;
 use verifier::{RecoveryCode, RecoveryKey, StoredRecoveryCode, recovery_code};
 use zeroize::Zeroizing;
 
+use crate::store::Record;
 use crate::{authenticator, random};
 
 /// As many as an account gets. Zeroised when dropped, never printed.
@@ -41,4 +42,12 @@ impl fmt::Debug for RecoveryCodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RecoveryCodes([REDACTED])")
     }
+}
+
+/// Replaces the recovery codes of a record, its scratch codes among them, and returns the new ones' texts.
+pub(crate) fn replace(record: &mut Record, key: &RecoveryKey) -> Result<Vec<String>, Error> {
+    let mut codes = RecoveryCodes::make(key)?;
+    record.account.recovery_codes = codes.stored;
+    record.account.scratch_codes.clear();
+    Ok(std::mem::take(&mut *codes.texts))
 }
