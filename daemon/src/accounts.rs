@@ -4,24 +4,19 @@
 //! and what cannot be answered is an error, never "no such account".
 
 mod roll;
+mod threads;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, User, getgrouplist};
-use tokio::sync::oneshot;
 
 pub(crate) use roll::Names;
+use threads::Threads;
 
-/// Threads that ask the name service.
-const THREADS: usize = 4;
-/// Look-ups that may wait for a thread.
-const QUEUE: usize = 1024;
 /// Answers that are remembered.
 const REMEMBERED: usize = 1024;
 /// The longest name that is looked up, in bytes; Linux allows 32, directories more.
@@ -56,7 +51,7 @@ pub enum NssError {
 }
 
 /// Looks accounts up. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Accounts {
     inner: Arc<Inner>,
 }
@@ -72,45 +67,20 @@ struct Membership {
     at: Instant,
 }
 
-type Lookup = Box<dyn FnOnce() + Send>;
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
-    queue: mpsc::SyncSender<Lookup>,
-    waiting: Mutex<mpsc::Receiver<Lookup>>,
-    /// Look-ups that no thread has taken yet.
-    waiting_lookups: Arc<AtomicUsize>,
-    /// The threads, each with the moment at which its present look-up began.
-    threads: Mutex<Vec<Option<Instant>>>,
+    threads: Threads,
     answers: Mutex<HashMap<String, (Option<Account>, Instant)>>,
     memberships: Mutex<HashMap<String, Membership>>,
     enumerated: tokio::sync::Mutex<Option<Enumerated>>,
     roll: tokio::sync::Mutex<roll::Kept>,
 }
 
-impl Default for Accounts {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Accounts {
     /// Threads start when they are needed.
     #[must_use]
     pub fn new() -> Self {
-        let (queue, waiting) = mpsc::sync_channel(QUEUE);
-        Self {
-            inner: Arc::new(Inner {
-                queue,
-                waiting: Mutex::new(waiting),
-                waiting_lookups: Arc::default(),
-                threads: Mutex::default(),
-                answers: Mutex::default(),
-                memberships: Mutex::default(),
-                enumerated: tokio::sync::Mutex::default(),
-                roll: tokio::sync::Mutex::default(),
-            }),
-        }
+        Self::default()
     }
 
     /// The account of this name; `None` where NSS says that there is none. Both answers are remembered for the
@@ -138,7 +108,7 @@ impl Accounts {
             return Ok(None);
         }
         let wanted = name.to_owned();
-        let answer = self.ask(settings.timeout.0, move || look_up(&wanted)).await??;
+        let answer = self.inner.threads.ask(settings.timeout.0, move || look_up(&wanted)).await??;
         self.remember(name, &answer);
         Ok(answer)
     }
@@ -153,7 +123,7 @@ impl Accounts {
             return Ok(true);
         }
         let wanted = name.to_owned();
-        let found = self.ask(settings.timeout.0, move || User::from_name(&wanted)).await?;
+        let found = self.inner.threads.ask(settings.timeout.0, move || User::from_name(&wanted)).await?;
         found.map(|user| user.is_none()).map_err(NssError::Failed)
     }
 
@@ -166,7 +136,7 @@ impl Accounts {
         if let Some((accounts, _)) = kept.as_ref().filter(|(_, at)| at.elapsed() < ENUMERATION_KEPT) {
             return Ok(Arc::clone(accounts));
         }
-        let accounts = Arc::new(self.ask(settings.timeout.0.saturating_mul(10), enumerate_all).await?);
+        let accounts = Arc::new(self.inner.threads.ask(settings.timeout.0.saturating_mul(10), enumerate_all).await?);
         *kept = Some((Arc::clone(&accounts), Instant::now()));
         Ok(accounts)
     }
@@ -192,7 +162,7 @@ impl Accounts {
             return Ok(kept.member_of);
         }
         let (account, asked) = (name.to_owned(), groups.clone());
-        let member_of = self.ask(settings.timeout.0, move || look_up_groups(&account, &asked)).await??;
+        let member_of = self.inner.threads.ask(settings.timeout.0, move || look_up_groups(&account, &asked)).await??;
         let mut memberships = lock(&self.inner.memberships);
         if memberships.len() >= REMEMBERED {
             memberships.clear();
@@ -211,7 +181,7 @@ impl Accounts {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.ask(settings.timeout.0.saturating_mul(10), work).await
+        self.inner.threads.ask(settings.timeout.0.saturating_mul(10), work).await
     }
 
     /// Forgets all answers, so that a changed name service is seen at once.
@@ -224,55 +194,6 @@ impl Accounts {
         }
         if let Ok(mut roll) = self.inner.roll.try_lock() {
             *roll = None;
-        }
-    }
-
-    /// Runs a look-up on one of the threads and waits for it, but not for longer than `bound`.
-    async fn ask<T, F>(&self, bound: Duration, look: F) -> Result<T, NssError>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-    {
-        if self.all_hang(bound) {
-            return Err(NssError::Busy);
-        }
-        let (answer, answered) = oneshot::channel();
-        let waiting = Arc::clone(&self.inner.waiting_lookups);
-        waiting.fetch_add(1, Ordering::AcqRel);
-        let lookup: Lookup = Box::new(move || {
-            waiting.fetch_sub(1, Ordering::AcqRel);
-            // Nobody hears it where the caller gave up: those who came later are not kept waiting for it.
-            if !answer.is_closed() {
-                let _ = answer.send(look());
-            }
-        });
-        self.inner.queue.try_send(lookup).map_err(|_| NssError::Busy)?;
-        self.start_thread();
-        match tokio::time::timeout(bound, answered).await {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(_)) => Err(NssError::Failed(Errno::EIO)),
-            Err(_) => Err(NssError::Timeout),
-        }
-    }
-
-    /// Whether every thread has been in one look-up for longer than `bound`.
-    fn all_hang(&self, bound: Duration) -> bool {
-        let threads = lock(&self.inner.threads);
-        threads.len() == THREADS && threads.iter().all(|since| since.is_some_and(|since| since.elapsed() > bound))
-    }
-
-    /// Starts another thread where all are in a look-up and one waits.
-    fn start_thread(&self) {
-        let mut threads = lock(&self.inner.threads);
-        let idle = threads.iter().filter(|since| since.is_none()).count();
-        let number = threads.len();
-        if number >= THREADS || self.inner.waiting_lookups.load(Ordering::Acquire) <= idle {
-            return;
-        }
-        let inner = Arc::clone(&self.inner);
-        let thread = std::thread::Builder::new().name(format!("nss-{number}")).stack_size(256 * 1024);
-        if thread.spawn(move || inner.work(number)).is_ok() {
-            threads.push(None);
         }
     }
 
@@ -293,25 +214,6 @@ impl Accounts {
 /// Whether an account can have this name at all.
 fn is_possible(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains('\0')
-}
-
-impl Inner {
-    /// The life of thread `number`: look-ups, one after the other.
-    fn work(&self, number: usize) {
-        loop {
-            let next = lock(&self.waiting).recv();
-            let Ok(lookup) = next else { return };
-            self.mark(number, Some(Instant::now()));
-            lookup();
-            self.mark(number, None);
-        }
-    }
-
-    fn mark(&self, number: usize, since: Option<Instant>) {
-        if let Some(thread) = lock(&self.threads).get_mut(number) {
-            *thread = since;
-        }
-    }
 }
 
 /// getpwnam_r(3). glibc says "not found" without an error. The manual's other ways of saying it (`ENOENT`, `ESRCH`)
@@ -399,6 +301,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::sync::mpsc;
+
+    use super::threads::THREADS;
     use super::*;
     use crate::config::{Nss, Span};
 
@@ -479,10 +384,13 @@ mod tests {
         let hold = Arc::new(Mutex::new(hold));
         for _ in 0..THREADS {
             let hold = Arc::clone(&hold);
-            assert_eq!(accounts.ask(bound, move || lock(&hold).recv().is_ok()).await, Err(NssError::Timeout));
+            assert_eq!(
+                accounts.inner.threads.ask(bound, move || lock(&hold).recv().is_ok()).await,
+                Err(NssError::Timeout)
+            );
         }
         let before = Instant::now();
-        while accounts.ask(bound, || ()).await != Err(NssError::Busy) {
+        while accounts.inner.threads.ask(bound, || ()).await != Err(NssError::Busy) {
             assert!(before.elapsed() < Duration::from_secs(5), "four hanging look-ups never refuse at once");
         }
         let asked = Instant::now();
@@ -491,7 +399,7 @@ mod tests {
         assert_eq!(accounts.is_gone("no-such-account", settings()).await, Err(NssError::Busy), "no answer is no no");
 
         drop(release);
-        while accounts.ask(bound, || ()).await.is_err() {
+        while accounts.inner.threads.ask(bound, || ()).await.is_err() {
             tokio::task::yield_now().await;
         }
         assert!(accounts.resolve("root", settings()).await.unwrap().is_some());
@@ -502,7 +410,7 @@ mod tests {
         let accounts = Accounts::new();
         let (release, hold) = mpsc::channel::<()>();
         let bound = settings().timeout.0;
-        assert_eq!(accounts.ask(bound, move || hold.recv().is_ok()).await, Err(NssError::Timeout));
+        assert_eq!(accounts.inner.threads.ask(bound, move || hold.recv().is_ok()).await, Err(NssError::Timeout));
         for _ in 0..32 {
             assert!(accounts.resolve("root", settings()).await.unwrap().is_some());
         }
