@@ -39,6 +39,20 @@ fn nobody_without_an_active_authenticator_or_an_unused_recovery_code_can_be_let_
 }
 
 #[test]
+fn a_scratch_code_is_a_hope_until_it_is_used_or_ends() {
+    let scratch = |ends| {
+        let code = StoredScratchCode::new(12_345_678, AuthenticatorId(1), [5; 16], ends, &rules().recovery_key);
+        Account { scratch_codes: vec![code], ..Account::default() }
+    };
+    let ahead = WallTime::from_seconds(NOON + 1);
+    assert_eq!(scratch(ahead).hopeless(&at(NOON)), None);
+    assert_eq!(scratch(at(NOON).wall).hopeless(&at(NOON)), Some(Reason::NotEnrolled));
+    let mut used = scratch(ahead);
+    used.scratch_codes[0].used = Some(at(NOON).wall);
+    assert_eq!(used.hopeless(&at(NOON)), Some(Reason::NotEnrolled));
+}
+
+#[test]
 fn a_clock_that_went_back_leaves_no_hope_to_phones_alone() {
     let hopeless = |account: Account| after(account).hopeless(&at(NOON));
     assert_eq!(hopeless(totp_account()), Some(Reason::ClockBackwards));
