@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daemon::audit::{AuditRecord, Syslog};
 use daemon::bus::{Admin, Enrollment, Verifier};
@@ -50,6 +50,7 @@ pub(crate) struct World {
 struct Daemon {
     service: Service,
     store: Store,
+    syslog: Syslog,
     root: Peer,
 }
 
@@ -112,7 +113,7 @@ impl World {
 
     /// Ends the daemon in order, and starts it again.
     pub(crate) async fn restart(&mut self) {
-        self.daemon.store.close().await;
+        self.daemon.end().await;
         let state = self.state();
         self.daemon = Daemon::start(&self.config(), &state).await;
     }
@@ -130,7 +131,7 @@ impl World {
         let new = self.state();
         make_private(&new);
         disk.put(&key, &new);
-        self.daemon.store.close().await;
+        self.daemon.end().await;
         self.daemon = Daemon::start(&self.config(), &new).await;
         fs::remove_dir_all(old).unwrap();
     }
@@ -223,7 +224,7 @@ impl World {
 
     /// Ends it for good.
     pub(crate) async fn end(self) {
-        self.daemon.store.close().await;
+        self.daemon.end().await;
     }
 
     fn state(&self) -> PathBuf {
@@ -239,9 +240,16 @@ impl Daemon {
     async fn start(config: &Path, state: &Path) -> Self {
         let syslog = Syslog::start(Path::new("/nonexistent/log")).unwrap();
         let (key, _) = MasterKey::load(None, state).unwrap();
-        let store = Store::open(state, key, syslog).unwrap();
+        let store = Store::open(state, key, syslog.clone()).unwrap();
         let service = Service::new(config.to_owned(), Config::load(config).unwrap(), store.clone()).unwrap();
-        Self { service: service.clone(), store, root: Peer::connect(service).await }
+        Self { service: service.clone(), store, syslog, root: Peer::connect(service).await }
+    }
+
+    /// Ends its threads: tens of thousands of daemons live in one process, one after the other.
+    async fn end(&self) {
+        self.store.close().await;
+        // No log listens.
+        let _ = self.syslog.close(Duration::ZERO);
     }
 }
 
