@@ -67,7 +67,10 @@ impl Booted {
     /// # Errors
     /// It could not be started. A bad exit status is no error.
     pub fn run(&self, arguments: &[&str]) -> Result<Outcome> {
-        let leader = self.leader()?.context("the machine has no first process")?;
+        Self::run_below(self.leader()?.context("the machine has no first process")?, arguments)
+    }
+
+    fn run_below(leader: i32, arguments: &[&str]) -> Result<Outcome> {
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", PATIENCE, "nsenter", "-t", &leader.to_string()]);
         command.args(["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "env", "-i", "--chdir=/"]);
@@ -259,10 +262,9 @@ impl Booted {
 
     fn wait_until_up(&self) -> Result<()> {
         let up = || {
-            if self.leader()?.is_none() {
-                return Ok(None);
-            }
-            let state = self.run(&["systemctl", "is-system-running"])?;
+            // While it reboots, what was its first process a moment ago need not be there any more.
+            let Some(leader) = self.leader()? else { return Ok(None) };
+            let state = Self::run_below(leader, &["systemctl", "is-system-running"])?;
             Ok(["running", "degraded"].contains(&state.stdout.trim()).then_some(()))
         };
         wait("the machine to be up", up).with_context(|| self.diagnosis())
