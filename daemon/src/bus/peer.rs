@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_connections_of_one_uid_take_turns_and_hold_root_up_never() {
+    async fn the_connections_of_one_uid_take_turns_and_never_hold_root_up() {
         let state = tempfile::tempdir().unwrap();
         let service = service(state.path());
         let ping =
